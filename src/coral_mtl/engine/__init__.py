@@ -1,0 +1,1 @@
+"""Terms to update: per-task gradients, strategies, optimiser, training loop, checkpoints."""

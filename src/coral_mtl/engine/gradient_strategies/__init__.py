@@ -1,0 +1,1 @@
+"""Methods that weigh the gradients, one a file."""

@@ -1,0 +1,110 @@
+"""The options of a class, read from its own signature and docstring.
+
+One declaration serves YAML validation, Python calls, `strategies show`, the JSON schema and CONFIGS_README.md: the
+**keyword-only** parameters of `__init__` are the options (what a run gives by itself stays positional), their
+annotations carry the ranges (`Annotated[float, Gt(0)]`), and the `Args:` section of the docstring carries the help.
+"""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints
+
+from annotated_types import Ge, Gt, Interval
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from coral_mtl.errors import CoralError
+
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+ProperFraction = Annotated[float, Interval(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a class: its name, annotation, default (`...` when it must be given) and help text."""
+
+    name: str
+    annotation: Any
+    default: Any
+    help: str
+
+
+@functools.cache
+def options_of(cls: Any) -> dict[str, Option]:
+    """Return the options of `cls` by name, in the order of its signature."""
+    init = inspect.unwrap(cls.__init__)  # type: ignore[misc]
+    hints = get_type_hints(init, include_extras=True)
+    help_texts = {**_argument_help(cls.__doc__), **_argument_help(init.__doc__)}
+    return {
+        name: Option(
+            name=name,
+            annotation=hints.get(name, Any),
+            default=... if parameter.default is inspect.Parameter.empty else parameter.default,
+            help=help_texts.get(name, ""),
+        )
+        for name, parameter in inspect.signature(init).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+@functools.cache
+def options_model(cls: Any) -> type[BaseModel]:
+    """Return a pydantic model with one field per option of `cls`; unknown fields are errors."""
+    fields: dict[str, Any] = {
+        option.name: (option.annotation, Field(default=option.default, description=option.help))
+        for option in options_of(cls).values()
+    }
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    return create_model(f"{cls.__name__}Options", __config__=config, **fields)
+
+
+def check_options(cls: type, values: dict[str, Any], error: type[CoralError]) -> None:
+    """Raise `error`, naming every wrong value of `values`, unless all are legal options of `cls`."""
+    try:
+        options_model(cls).model_validate(values)
+    except ValidationError as problems:
+        lines = [f"{'.'.join(map(str, p['loc']))} = {p['input']!r}: {p['msg']}" for p in problems.errors()]
+        raise error(f"{cls.__name__}: " + "; ".join(lines) + f"\n    see: help({cls.__name__})") from None
+
+
+def checked(cls: type, error: type[CoralError]) -> type:
+    """Make `cls` check its options when it is built: each against its annotation, and that none given goes unused.
+
+    A class says which options are idle beside the others with a method `unused_options() -> {name: reason}`.
+    """
+    init: Callable[..., None] = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(init)
+    def checked_init(self: Any, *args: Any, **options: Any) -> None:
+        outermost = inspect.unwrap(type(self).__init__) is inspect.unwrap(init)
+        given = {name: value for name, value in options.items() if name in options_of(type(self))}
+        if outermost:
+            check_options(type(self), given, error)
+        init(self, *args, **options)
+        if outermost and hasattr(self, "unused_options"):
+            _refuse_unused(self, given, error)
+
+    cls.__init__ = checked_init  # type: ignore[misc]
+    return cls
+
+
+def _refuse_unused(instance: Any, given: dict[str, Any], error: type[CoralError]) -> None:
+    for name, reason in instance.unused_options().items():
+        if name in given:
+            raise error(f"{type(instance).__name__}: {name} has no effect: {reason}\n    leave it out", option=name)
+
+
+def _argument_help(docstring: str | None) -> dict[str, str]:
+    """Read the `Args:` section of a docstring: one `name: text` a line, continuation lines indented further."""
+    match = re.search(r"^\s*Args:\s*\n(.*?)(?:\n\s*\n\s*\S+:\s*\n|\Z)", docstring or "", re.S | re.M)
+    if match is None:
+        return {}
+    section = inspect.cleandoc("\n" + match.group(1))
+    entries = re.findall(r"^(\w+):[ \t]*(.*(?:\n[ \t]+.*|\n(?=[ \t]*\n))*)", section, re.M)
+    return {name: " ".join(text.split()) for name, text in entries}
