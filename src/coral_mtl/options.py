@@ -38,7 +38,7 @@ class Option:
 @functools.cache
 def options_of(cls: Any) -> dict[str, Option]:
     """Return the options of `cls` by name, in the order of its signature."""
-    init = inspect.unwrap(cls.__init__)  # type: ignore[misc]
+    init = inspect.unwrap(cls.__init__)
     hints = get_type_hints(init, include_extras=True)
     help_texts = {**_argument_help(cls.__doc__), **_argument_help(init.__doc__)}
     return {
@@ -82,22 +82,31 @@ def checked(cls: type, error: type[CoralError]) -> type:
 
     @functools.wraps(init)
     def checked_init(self: Any, *args: Any, **options: Any) -> None:
-        outermost = inspect.unwrap(type(self).__init__) is inspect.unwrap(init)
-        given = {name: value for name, value in options.items() if name in options_of(type(self))}
-        if outermost:
-            check_options(type(self), given, error)
+        own: Any = type(self)
+        if inspect.unwrap(own.__init__) is not inspect.unwrap(init):
+            init(self, *args, **options)  # called by a subclass, whose own options are the ones to check
+            return
+        given = {name: value for name, value in options.items() if name not in _positional(own)}
+        check_options(own, given, error)
         init(self, *args, **options)
-        if outermost and hasattr(self, "unused_options"):
+        if hasattr(self, "unused_options"):
             _refuse_unused(self, given, error)
 
     cls.__init__ = checked_init  # type: ignore[misc]
     return cls
 
 
+def _positional(cls: Any) -> set[str]:
+    parameters = inspect.signature(inspect.unwrap(cls.__init__)).parameters
+    return {name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY}
+
+
 def _refuse_unused(instance: Any, given: dict[str, Any], error: type[CoralError]) -> None:
-    for name, reason in instance.unused_options().items():
-        if name in given:
-            raise error(f"{type(instance).__name__}: {name} has no effect: {reason}\n    leave it out", option=name)
+    unused = {name: reason for name, reason in instance.unused_options().items() if name in given}
+    if unused:
+        reasons = "; ".join(f"{name} has no effect: {reason}" for name, reason in unused.items())
+        advice = f"leave {'it' if len(unused) == 1 else 'them'} out"
+        raise error(f"{type(instance).__name__}: {reasons}\n    {advice}", option=next(iter(unused)), unused=unused)
 
 
 def _argument_help(docstring: str | None) -> dict[str, str]:

@@ -39,12 +39,12 @@ class Needs(IntEnum):
 class Observation:
     """What a strategy sees of one optimiser step.
 
-    tasks: names of the active tasks, in the order of all arrays below.
+    tasks: names of the tasks that are present, in the order of all arrays below.
     losses: (T,) unweighted loss values.
-    gram: (T, T) inner products of the raw gradients on the shared parameters, or None where none were computed.
+    gram: (T, T) inner products of the raw gradients on the shared parameters, or None where none were computed. A task
+        whose shared gradient is exactly zero has a zero row, which `GradientStrategy.decide` leaves out of the problem.
     precision: relative rounding error of the entries of `gram` (2e-16 for float64 gradients, about 1e-6 for float32).
     step: number of optimiser steps decided before this one.
-    idle: names of tasks that are present but whose shared gradient is exactly zero; they are in no array.
     """
 
     tasks: tuple[str, ...]
@@ -52,7 +52,6 @@ class Observation:
     gram: np.ndarray | None = None
     precision: float = 2.3e-16
     step: int = 0
-    idle: tuple[str, ...] = ()
 
     @property
     def norms(self) -> np.ndarray:
@@ -64,6 +63,11 @@ class Observation:
         if self.gram is None:
             raise StrategyError("this strategy needs the Gram matrix of the gradients, and this observation has none")
         return self.gram
+
+    def subset(self, chosen: np.ndarray) -> "Observation":
+        """Return the observation of the tasks at the indices `chosen` alone."""
+        gram = None if self.gram is None else self.gram[np.ix_(chosen, chosen)]
+        return replace(self, tasks=tuple(self.tasks[i] for i in chosen), losses=self.losses[chosen], gram=gram)
 
     def weighted(self, weights: np.ndarray) -> "Observation":
         """Return the observation of the losses w_t l_t, whose gradients are w_t g_t."""
@@ -113,6 +117,7 @@ class Promises:
 class Strategy(ABC):
     """A balancing method; its options are the keyword-only parameters of `__init__` (see options.py)."""
 
+    kind: ClassVar[Literal["loss weighting", "gradient strategy"]]
     needs: ClassVar[Needs]
     convention: ClassVar[Literal["sum", "mean", "own"]] = "own"
     """Without conflict and imbalance, does d equal the sum of the gradients, their mean, or something of its own?"""
@@ -145,9 +150,9 @@ class Strategy(ABC):
         """Gradients of the strategy's own objective in its `parameters()`; the engine adds them to `.grad`."""
         return []
 
-    def due(self, tasks: Sequence[str]) -> bool:
-        """Whether the next decision needs `needs`; False where cached coefficients will be reused."""
-        return True
+    def needs_now(self, tasks: Sequence[str]) -> Needs:
+        """What the next decision will look at: `needs`, or less where cached coefficients will be reused."""
+        return self.needs
 
     @abstractmethod
     def decide(self, observation: Observation) -> Decision:
@@ -170,6 +175,7 @@ class Strategy(ABC):
 class LossWeighting(Strategy):
     """Weights on the losses: the shared and the task-specific gradients of task t are both multiplied by w_t."""
 
+    kind = "loss weighting"
     needs = Needs.LOSSES
 
     @abstractmethod
@@ -192,6 +198,7 @@ class GradientStrategy(Strategy):
     task without a cached coefficient forces a refresh.
     """
 
+    kind = "gradient strategy"
     needs = Needs.GRAM
 
     def __init__(self, *, update_frequency: PositiveInt = 1) -> None:
@@ -209,16 +216,27 @@ class GradientStrategy(Strategy):
     def solve(self, observation: Observation) -> Decision:
         """Return the decision for the active tasks of `observation`, all of which have nonzero gradients."""
 
-    def due(self, tasks: Sequence[str]) -> bool:
-        return self._steps % self.update_frequency == 0 or any(task not in self._cached for task in tasks)
+    def needs_now(self, tasks: Sequence[str]) -> Needs:
+        return self.needs if self._due(tasks) else Needs.NOTHING
 
     def decide(self, observation: Observation) -> Decision:
-        decision = self.solve(observation) if self.due(observation.tasks) else self._recall(observation)
-        if decision.refreshed:
-            self._cached |= dict.fromkeys(observation.idle, 0.0)
-            self._cached |= dict(zip(observation.tasks, decision.coefficients.tolist(), strict=True))
+        decision = self._refresh(observation) if self._due(observation.tasks) else self._recall(observation)
         self._steps += 1
         return decision
+
+    def _due(self, tasks: Sequence[str]) -> bool:
+        return self._steps % self.update_frequency == 0 or any(task not in self._cached for task in tasks)
+
+    def _refresh(self, observation: Observation) -> Decision:
+        """Solve for the tasks with a gradient; the others get coefficient 0 until the next refresh."""
+        active = np.flatnonzero(observation.norms)
+        coefficients = np.zeros(len(observation.tasks))
+        decision = Decision(coefficients)
+        if active.size:
+            decision = self.solve(observation.subset(active))
+            coefficients[active] = decision.coefficients
+        self._cached |= dict(zip(observation.tasks, coefficients.tolist(), strict=True))
+        return replace(decision, coefficients=coefficients)
 
     def _recall(self, observation: Observation) -> Decision:
         return Decision(np.array([self._cached[task] for task in observation.tasks]), refreshed=False)
@@ -242,6 +260,7 @@ class Stack(Strategy):
     w_t c_t and the task-specific parameters of task t see w_t.
     """
 
+    kind = "gradient strategy"
     needs = Needs.GRAM
 
     def __init__(self, weighting: LossWeighting, strategy: GradientStrategy) -> None:
@@ -273,8 +292,8 @@ class Stack(Strategy):
     def parameter_gradients(self, observation: Observation) -> list[tuple[nn.Parameter, torch.Tensor]]:
         return self.weighting.parameter_gradients(observation)
 
-    def due(self, tasks: Sequence[str]) -> bool:
-        return self.strategy.due(tasks) or (self.weighting.needs >= Needs.GRAM and self.weighting.due(tasks))
+    def needs_now(self, tasks: Sequence[str]) -> Needs:
+        return max(self.weighting.needs_now(tasks), self.strategy.needs_now(tasks))
 
     def decide(self, observation: Observation) -> Decision:
         below = self.weighting.decide(observation)

@@ -1,0 +1,206 @@
+"""The heart: named losses go in, one well-chosen gradient comes out in `.grad`, and what happened is returned."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+
+from coral_mtl.engine.known import Known
+from coral_mtl.engine.refresh import Refresh
+from coral_mtl.engine.setting import NonFinite, Setting, Specific
+from coral_mtl.engine.sharing import Sharing
+from coral_mtl.engine.step import Step
+from coral_mtl.engine.strategy import Needs, Strategy
+from coral_mtl.engine.terms import Losses, Term, named_terms
+from coral_mtl.errors import StrategyError
+
+
+class Engine:
+    """Takes the place of `sum(losses).backward()` in a training loop.
+
+    ```python
+    engine = Engine(NashMTL(update_frequency=10), model)
+    for batch in loader:
+        losses = {"left": ..., "right": ...}
+        optimizer.zero_grad()
+        step = engine.backward(losses)
+        optimizer.step()
+    ```
+
+    Shared parameters (those that two tasks or more reach) get the strategy's direction sum_t c_t g_t; the others get
+    their own task's gradient.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        model: nn.Module | Iterable[Tensor] = (),
+        *,
+        tasks: Sequence[str] | None = None,
+        shared: Iterable[Tensor] | None = None,
+        specific: Specific = "plain",
+        nonfinite: NonFinite = "skip",
+    ) -> None:
+        """Bind a strategy to a model.
+
+        Args:
+            strategy: the balancing method.
+            model: the module whose parameters are trained, or the parameters themselves. Any other leaf tensor that
+                the losses reach gets its gradient too; the model gives names, and memory of what is shared.
+            tasks: the names of all tasks; needed for strategies with learned parameters (Uncertainty) and for losses
+                that come without names.
+            shared: the shared parameters, where the automatic choice is not wanted. All others then get the plain sum
+                of the tasks' gradients.
+            specific: what a task's own parameters see: its own gradient, times its loss weight where a loss weighting
+                is used ("plain"), or times its coefficient ("weighted").
+            nonfinite: what to do about a non-finite loss or gradient: skip the step, raise TrainingError, or drop the
+                task from this step and solve for the others ("drop"; with a single backward, a gradient that is found
+                non-finite after the tasks were added up skips the step all the same).
+
+        Raises:
+            StrategyError: `shared` is empty, or the model is wrapped in DistributedDataParallel.
+        """
+        if isinstance(model, DistributedDataParallel):
+            raise StrategyError(
+                "DistributedDataParallel is not supported yet: its reducer takes one backward a step, and would leave "
+                "the rows of all but the first task unreduced\n    train on one process"
+            )
+        named = dict(model.named_parameters()) if isinstance(model, nn.Module) else _by_position(model)
+        given = None if shared is None else list(shared)
+        if given is not None and not given:
+            raise StrategyError("shared= is empty: name the shared parameters, or leave it out to have them found")
+        self.strategy = strategy
+        self.tasks = None if tasks is None else tuple(tasks)
+        self.skipped_in_a_row = 0
+        self._specific: Specific = specific
+        self._nonfinite: NonFinite = nonfinite
+        self._sharing = Sharing(named, given)
+        self._window: Refresh | Known | None = None
+        self._steps = 0
+        self._known_tasks: list[str] = list(tasks or ())
+        if self.tasks is not None:
+            strategy.bind(self.tasks)
+
+    def backward(
+        self, losses: Losses, *, scaler: GradScaler | None = None, accumulate: bool = False, measure: bool = False
+    ) -> Step:
+        """Add this step's gradients to `.grad` and return the account of it.
+
+        Args:
+            losses: scalar losses by task name; or a list, or a `torch.stack` of them, in the order of `tasks`.
+            scaler: the GradScaler of the loop, if it has one. `.grad` comes out scaled as after
+                `scaler.scale(loss).backward()`, so the loop's unscale_, step and update stay as they are.
+            accumulate: this is a micro-batch and not the last of its step. Divide the losses by the number of
+                micro-batches, as always. The strategy decides once, at the call without `accumulate`, on the gradients
+                of the whole batch; `.grad` is filled then.
+            measure: compute the Gram matrix also where the strategy does not need it (one backward per task).
+
+        Raises:
+            StrategyError: the losses are not scalars, unknown, or do not depend on any parameter.
+            TrainingError: a non-finite loss or gradient, under `nonfinite="raise"`.
+        """
+        terms = named_terms(losses, self.tasks)
+        if all(term.root is None for term in terms):
+            raise StrategyError("no loss depends on a parameter: was the forward pass run under no_grad, or detached?")
+        self._refuse_hooks()
+        window = self._window or self._open(terms, scaler, accumulate, measure)
+        self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
+        window.add(terms)
+        if accumulate:
+            self._window = window
+            return Step(losses={term.name: float(term.value) for term in terms}, accumulating=True)
+        return self._finished(window.close())
+
+    def _open(
+        self, terms: Sequence[Term], scaler: GradScaler | None, accumulate: bool, measure: bool
+    ) -> Refresh | Known:
+        scaled = scaler is not None and scaler.is_enabled()
+        scale = scaler.scale(torch.ones((), device=terms[0].value.device)) if scaler is not None and scaled else 1.0
+        setting = Setting(
+            strategy=self.strategy,
+            sharing=self._sharing,
+            specific=self._specific,
+            nonfinite=self._nonfinite,
+            scale=scale,
+            host_scale=float(scale),
+            scaled=scaled,
+            step=self._steps,
+        )
+        needs = self.strategy.needs_now([term.name for term in terms if term.root is not None])
+        known_beforehand = needs is Needs.NOTHING or (needs is Needs.LOSSES and not accumulate)
+        return Known(setting) if known_beforehand and not measure else Refresh(setting)
+
+    def _finished(self, step: Step) -> Step:
+        """Count the step, and list the tasks that were left out of it because they are absent or constant."""
+        self._known_tasks += [task for task in step.losses if task not in self._known_tasks]
+        absent = {task: "absent" for task in self._known_tasks if task not in step.losses}
+        constant = {t: "constant" for t in step.losses if t not in step.weights and t not in step.inactive}
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if step.skipped else 0
+        self._steps += not step.skipped
+        return replace(step, inactive=step.inactive | absent | ({} if step.skipped else constant))
+
+    def _refuse_hooks(self) -> None:
+        for parameter in self._sharing.trainable():
+            if getattr(parameter, "_post_accumulate_grad_hooks", None):
+                raise StrategyError(
+                    "a parameter has a post-accumulate-grad hook (an optimiser inside the backward pass?), which would "
+                    "run once per task on an unfinished gradient\n    step the optimiser after backward instead"
+                )
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Optimiser groups of the strategy's own learned parameters (an empty list for most strategies)."""
+        return self.strategy.parameter_groups()
+
+    def shared_parameters(self) -> list[str]:
+        """Names of the shared parameters, known after the first step that computed gradients by task."""
+        return self._sharing.shared_names()
+
+    def task_parameters(self) -> dict[str, list[str]]:
+        """Names of each task's own parameters, known after the first step that computed gradients by task."""
+        return self._sharing.task_names()
+
+    def end_epoch(self) -> None:
+        """Tell the strategy that an epoch is over (DWA averages over epochs)."""
+        self.strategy.end_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an exact resume needs, loadable with `weights_only=True`; taken between optimiser steps.
+
+        Raises:
+            StrategyError: in the middle of an accumulated step.
+        """
+        if self._window is not None:
+            raise StrategyError(
+                "state_dict was called in the middle of an accumulated step: call it after the last one"
+            )
+        return {
+            "strategy": self.strategy.state_dict(),
+            "sharing": self._sharing.state_dict(),
+            "steps": self._steps,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "known_tasks": list(self._known_tasks),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.strategy.load_state_dict(state["strategy"])
+        self._sharing.load_state_dict(state["sharing"])
+        self._steps = state["steps"]
+        self.skipped_in_a_row = state["skipped_in_a_row"]
+        self._known_tasks = list(state["known_tasks"])
+        self._window = None
+
+
+def backward(
+    losses: Losses, strategy: Strategy, *, shared: Iterable[Tensor] | None = None, scaler: GradScaler | None = None
+) -> Step:
+    """Add one step's gradients to `.grad`: `Engine.backward` in one call, which judges sharing by this step alone."""
+    return Engine(strategy, shared=shared).backward(losses, scaler=scaler)
+
+
+def _by_position(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+    return {f"parameter_{index}": parameter for index, parameter in enumerate(parameters)}

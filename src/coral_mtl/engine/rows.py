@@ -1,0 +1,184 @@
+"""Per-task gradients as autograd made them: taken without a copy, multiplied by tiles, combined in place.
+
+A row holds the gradients of one task. It is taken from `.grad` after a backward pass: autograd hands its own tensor
+over there when nobody else holds it, and copies when somebody does, so rows never alias one another or the graph.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coral_mtl.engine.terms import Term
+from coral_mtl.errors import StrategyError
+
+Row = dict[Tensor, Tensor]
+"""Gradients by parameter; a parameter that was not reached is absent."""
+
+TILE = 1 << 16
+"""Coordinates of one tile: T rows of this length stay in a core's cache."""
+
+STRIP = 1 << 10
+"""Coordinates that are summed up in the tile's own type, before float64 takes over: the shorter, the more exact."""
+
+PRECISION = {torch.float64: 1e-15, torch.float32: 1e-7}
+HALF_PRECISION = 1e-6
+"""Bound on the rounding error of a Gram entry M_st relative to n_s n_t, by the type of the gradients."""
+
+
+def harvest(
+    leaves: Iterable[Tensor], terms: Sequence[Term], seeds: Sequence[Tensor], *, retain_graph: bool = False
+) -> Row:
+    """Run one backward pass from `terms` and take the gradients of `leaves` away, leaving every `.grad` as it was."""
+    before = [(leaf, leaf.grad) for leaf in leaves]
+    for leaf, _ in before:
+        leaf.grad = None
+    try:
+        torch.autograd.backward([term.root for term in terms], list(seeds), retain_graph=retain_graph)  # type: ignore[arg-type]
+        return {leaf: leaf.grad for leaf, _ in before if leaf.grad is not None}
+    finally:
+        for leaf, gradient in before:
+            leaf.grad = gradient
+
+
+def seed(term: Term, factor: float | Tensor) -> Tensor:
+    """Return the gradient with which a backward pass starts at `term`: `factor` in the shape and type of the loss."""
+    return torch.ones_like(term.value) * factor
+
+
+def add_row(total: Row, row: Row) -> None:
+    """Add `row` to `total` in place; `total` takes the tensors of parameters that it did not hold yet."""
+    both = [(total[leaf], gradient) for leaf, gradient in row.items() if leaf in total]
+    if both:
+        torch._foreach_add_([old for old, _ in both], [new for _, new in both])
+    total.update((leaf, gradient) for leaf, gradient in row.items() if leaf not in total)
+
+
+def gram_matrix(rows: Sequence[Row], parameters: Iterable[Tensor]) -> tuple[np.ndarray, float]:
+    """Return M_st = <g_s, g_t> over `parameters`, (T, T) float64, and the relative rounding error of its entries.
+
+    Tiles of float32 are multiplied and summed up in float64; gradients so small or large that their squares leave the
+    range of float32 are multiplied in float64.
+    """
+    groups = _groups(rows, parameters)
+    precision = max((PRECISION.get(dtype, HALF_PRECISION) for _, dtype, _ in groups), default=0.0)
+    gram = _sum_of_tiles(groups, len(rows), torch.float32)
+    if precision > PRECISION[torch.float64] and _left_float32(np.diag(gram)):
+        gram = _sum_of_tiles(groups, len(rows), torch.float64)
+    return gram, precision
+
+
+def combine(
+    rows: Sequence[Row], shared: set[Tensor], coefficients: Sequence[float], head_coefficients: Sequence[float]
+) -> Row:
+    """Return sum_t c_t g_t for shared parameters and sum_t h_t g_t for the others, in the rows' own tensors."""
+    direction: Row = {}
+    for row, shared_factor, head_factor in zip(rows, coefficients, head_coefficients, strict=True):
+        for factor, chosen in ((shared_factor, shared & row.keys()), (head_factor, row.keys() - shared)):
+            fresh = [leaf for leaf in row if leaf in chosen and leaf not in direction]
+            known = [leaf for leaf in row if leaf in chosen and leaf in direction]
+            if fresh and factor != 1.0:
+                torch._foreach_mul_([row[leaf] for leaf in fresh], factor)
+            if known and factor != 0.0:
+                torch._foreach_add_([direction[leaf] for leaf in known], [row[leaf] for leaf in known], alpha=factor)
+            direction.update((leaf, row[leaf]) for leaf in fresh)
+    return direction
+
+
+def add_to_grad(row: Row) -> None:
+    """Add gradients to `.grad`, as `Tensor.backward` does."""
+    both = [(leaf.grad, gradient) for leaf, gradient in row.items() if leaf.grad is not None]
+    if both:
+        torch._foreach_add_([old for old, _ in both], [new for _, new in both])
+    for leaf, gradient in row.items():
+        if leaf.grad is None:
+            leaf.grad = gradient
+
+
+def is_finite(row: Row) -> bool:
+    """Whether all gradients of a row are finite: one pass over them, one number to the host per device."""
+    by_device = defaultdict(list)
+    for gradient in row.values():
+        by_device[gradient.device].append(gradient)
+    return all(
+        bool(torch.stack([norm.float() for norm in torch._foreach_norm(gradients, ord=float("inf"))]).isfinite().all())
+        for gradients in by_device.values()
+    )
+
+
+Group = tuple[torch.device, torch.dtype, tuple[int, ...]]
+
+
+def _groups(rows: Sequence[Row], parameters: Iterable[Tensor]) -> dict[Group, list[list[Tensor]]]:
+    """Sort parameters by device, type and the tasks that reach them: one list of gradients per task and group."""
+    groups: dict[Group, list[list[Tensor]]] = {}
+    for parameter in parameters:
+        reached = tuple(task for task, row in enumerate(rows) if parameter in row)
+        if not reached:
+            continue
+        gradients = [_flat(rows[task][parameter]) for task in reached]
+        columns = groups.setdefault((gradients[0].device, gradients[0].dtype, reached), [[] for _ in reached])
+        for column, gradient in zip(columns, gradients, strict=True):
+            column.append(gradient)
+    return groups
+
+
+def _flat(gradient: Tensor) -> Tensor:
+    """View a gradient as a vector in memory order, which all rows of a parameter share (autograd's layout contract)."""
+    if gradient.layout is not torch.strided:
+        raise StrategyError(
+            "a shared parameter has a sparse gradient, which gradient strategies cannot combine\n"
+            "    build its embedding with sparse=False"
+        )
+    if gradient.is_complex():
+        gradient = torch.view_as_real(gradient)
+    if not gradient.is_contiguous():
+        order = sorted(range(gradient.ndim), key=gradient.stride, reverse=True)
+        gradient = gradient.permute(order)
+    return gradient.reshape(-1)
+
+
+def _sum_of_tiles(groups: Mapping[Group, list[list[Tensor]]], tasks: int, tile_type: torch.dtype) -> np.ndarray:
+    gram = np.zeros((tasks, tasks))
+    for (device, dtype, reached), columns in groups.items():
+        wide = torch.float64 if dtype is torch.float64 else tile_type
+        total = torch.zeros(len(reached), len(reached), dtype=torch.float64, device=device)
+        with torch.autocast(device.type, enabled=False):
+            for tile in _tiles(columns):
+                total += _product(tile.to(wide))
+        gram[np.ix_(reached, reached)] += total.cpu().numpy()
+    return (gram + gram.T) / 2
+
+
+def _product(tile: Tensor) -> Tensor:
+    """Return tile @ tile.T in float64, from products over strips of its columns."""
+    whole = tile.shape[1] // STRIP * STRIP
+    strips = tile[:, :whole].unflatten(1, (-1, STRIP)).transpose(0, 1) if whole else tile[None, :, :0]
+    rest = tile[:, whole:]
+    return torch.bmm(strips, strips.mT).double().sum(0) + (rest @ rest.T).double()
+
+
+def _tiles(columns: Sequence[Sequence[Tensor]]) -> Iterator[Tensor]:
+    """Cut (T columns of) vectors into matrices of T rows and at most TILE columns: small ones joined, big ones cut."""
+    pending: list[int] = []
+    size = 0
+    for index, vector in enumerate(columns[0]):
+        length = vector.numel()
+        if length >= TILE:
+            for start in range(0, length, TILE):
+                yield torch.stack([column[index][start : start + TILE] for column in columns])
+            continue
+        if size + length > TILE:
+            yield torch.stack([torch.cat([column[i] for i in pending]) for column in columns])
+            pending, size = [], 0
+        pending.append(index)
+        size += length
+    if pending:
+        yield torch.stack([torch.cat([column[i] for i in pending]) for column in columns])
+
+
+def _left_float32(squares: np.ndarray) -> bool:
+    """Whether a squared norm is beyond float32 or so small that the squares of its coordinates may have vanished."""
+    return not np.isfinite(squares).all() or bool((squares < 1e-24).any())

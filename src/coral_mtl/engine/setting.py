@@ -1,0 +1,125 @@
+"""What one optimiser step is done with, and the rules that hold however its gradients are computed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coral_mtl.engine.rows import add_to_grad
+from coral_mtl.engine.sharing import Sharing
+from coral_mtl.engine.step import Step
+from coral_mtl.engine.strategy import Decision, Observation, Strategy
+from coral_mtl.errors import StrategyError, TrainingError
+
+Specific = Literal["plain", "weighted"]
+NonFinite = Literal["skip", "raise", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The strategy, the parameters' owners, and the policies of one step.
+
+    scale: factor of a GradScaler on every gradient (1 without one); `host_scale` is the same as a number.
+    step: number of optimiser steps decided before.
+    """
+
+    strategy: Strategy
+    sharing: Sharing
+    specific: Specific
+    nonfinite: NonFinite
+    scale: float | Tensor
+    host_scale: float
+    scaled: bool
+    step: int
+
+    def decide(self, observation: Observation) -> Decision:
+        """Ask the strategy; raise StrategyError if it answers with something that is not a finite number per task."""
+        decision = self.strategy.decide(observation)
+        coefficients = decision.coefficients
+        if coefficients.shape != (len(observation.tasks),) or not np.isfinite(coefficients).all():
+            raise StrategyError(
+                f"{type(self.strategy).__name__} returned the coefficients {coefficients} for {observation.tasks}: "
+                "one finite number per task is needed"
+            )
+        return decision
+
+    def head_coefficients(self, decision: Decision) -> list[float]:
+        """Factors on the gradients of task-specific parameters: loss weights, or the coefficients if asked for."""
+        if self.specific == "weighted":
+            return decision.coefficients.tolist()
+        if decision.head_coefficients is None:
+            return [1.0] * len(decision.coefficients)
+        return decision.head_coefficients.tolist()
+
+    def must_skip(self, refused: Mapping[str, str], losses: Mapping[str, float]) -> bool:
+        """Whether non-finite figures of the tasks `refused` end this step (or else only these tasks are dropped).
+
+        Under a GradScaler a non-finite gradient of a finite loss is an overflow of the scale, and no task's fault.
+
+        Raises:
+            TrainingError: under `nonfinite="raise"`, unless it is such an overflow.
+        """
+        if self.scaled and all(np.isfinite(losses[task]) for task in refused):
+            return True
+        if self.nonfinite == "raise":
+            raise TrainingError(
+                "; ".join(f"{reason} of task {task!r}" for task, reason in refused.items())
+                + '\n    look at this batch and at the learning rate, or take nonfinite="skip" or "drop"'
+            )
+        return self.nonfinite == "skip"
+
+    def skip(self, refused: Mapping[str, str], losses: dict[str, float]) -> Step:
+        """Return the account of a step that changes nothing; show a GradScaler the overflow, so that it backs off."""
+        reason = "; ".join(f"{why} of task {task!r}" for task, why in refused.items()) or "no task has a gradient"
+        if self.scaled:
+            self._show_overflow()
+        return Step(inactive=dict(refused), losses=losses, skipped=reason)
+
+    def _show_overflow(self) -> None:
+        parameters = self.sharing.trainable()
+        if parameters:
+            add_to_grad({parameters[0]: torch.full_like(parameters[0], float("nan"))})
+
+    def add_parameter_gradients(self, observation: Observation) -> None:
+        """Fill `.grad` of the strategy's own learned parameters."""
+        gradients = self.strategy.parameter_gradients(observation)
+        add_to_grad({parameter: gradient * self.host_scale for parameter, gradient in gradients})
+
+
+def account(
+    observation: Observation,
+    decision: Decision,
+    losses: dict[str, float],
+    refused: Mapping[str, str],
+    seconds: float,
+) -> Step:
+    """Put the figures of a step together; a task with an exactly zero shared gradient is listed as inactive."""
+    tasks, gram, inactive = observation.tasks, observation.gram, dict(refused)
+    weights = dict(zip(tasks, decision.coefficients.tolist(), strict=True))
+    heads = decision.head_coefficients
+    if gram is not None:
+        active = np.flatnonzero(observation.norms)
+        inactive |= {task: "zero gradient" for i, task in enumerate(tasks) if i not in active}
+        gram = gram[np.ix_(active, active)]
+    return Step(
+        tasks=tuple(task for task in tasks if task not in inactive),
+        inactive=inactive,
+        losses=losses,
+        weights={task: weight for task, weight in weights.items() if task not in inactive},
+        head_weights=dict.fromkeys(tasks, 1.0) if heads is None else dict(zip(tasks, heads.tolist(), strict=True)),
+        gram=gram,
+        refreshed=decision.refreshed,
+        solution=decision.solution,
+        solver_seconds=seconds,
+        records=decision.records,
+    )
+
+
+def host_values(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Bring scalars to the host in one copy."""
+    if not values:
+        return {}
+    return dict(zip(values, torch.stack([v.reshape(()).double() for v in values.values()]).tolist(), strict=True))

@@ -1,0 +1,145 @@
+"""Which parameters are shared, and whose the others are.
+
+A parameter is shared when two tasks or more have reached it with a gradient, at this step or before. That needs no
+help from the user, and is right with tied weights, with heads that several tasks use, and for tasks that come and go.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from coral_mtl.engine.rows import Row
+from coral_mtl.engine.terms import Term
+
+
+class Sharing:
+    """Who reaches which parameter, learned from the rows themselves, unless the user said it."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], shared: Iterable[Tensor] | None) -> None:
+        self._parameters = parameters
+        self._names = {parameter: name for name, parameter in parameters.items()}
+        self._given = None if shared is None else set(shared)
+        self._owner: dict[Tensor, str] = {}
+        self._shared: set[Tensor] = set()
+
+    def learn(self, rows: Mapping[str, Row]) -> set[Tensor]:
+        """Take note of who reached what, and return the parameters that are shared as far as is known now.
+
+        Tensors that are not parameters of the model (inputs that require a gradient) are judged by this step alone.
+        """
+        strangers: dict[Tensor, str] = {}
+        shared: set[Tensor] = set()
+        for task, row in rows.items():
+            for parameter in row:
+                known = parameter in self._names
+                if (self._owner if known else strangers).setdefault(parameter, task) != task:
+                    (self._shared if known else shared).add(parameter)
+        return self._given if self._given is not None else self._shared | shared
+
+    def shared_in(self, trace: "Trace") -> set[Tensor]:
+        """The shared parameters, where those that no row has shown yet are judged by the structure of this graph."""
+        if self._given is not None:
+            return self._given
+        return self._shared | {leaf for leaf in trace.met() if leaf not in self._owner}
+
+    def trainable(self) -> list[Tensor]:
+        """The model's parameters that require a gradient now."""
+        return [parameter for parameter in self._parameters.values() if parameter.requires_grad]
+
+    @property
+    def shared(self) -> set[Tensor]:
+        """The parameters known to be shared."""
+        return self._shared if self._given is None else self._given
+
+    def owner(self, parameter: Tensor) -> str | None:
+        """The task that `parameter` belongs to; None for a shared or an unknown one."""
+        return None if parameter in self.shared else self._owner.get(parameter)
+
+    @property
+    def seen(self) -> set[Tensor]:
+        """The parameters that any task has reached so far."""
+        return set(self._owner)
+
+    def shared_names(self) -> list[str]:
+        """Names of the shared parameters, in the model's order."""
+        return [name for name, parameter in self._parameters.items() if parameter in self.shared]
+
+    def task_names(self) -> dict[str, list[str]]:
+        """Names of each task's own parameters, in the model's order."""
+        own: dict[str, list[str]] = {}
+        for name, parameter in self._parameters.items():
+            if parameter in self._owner and parameter not in self.shared:
+                own.setdefault(self._owner[parameter], []).append(name)
+        return own
+
+    def state_dict(self) -> dict[str, dict[str, str]]:
+        """The owner of each parameter by name, "" for a shared one."""
+        return {
+            "owner": {self._names[p]: "" if p in self._shared else task for p, task in self._owner.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, str]]) -> None:
+        """Restore what `state_dict` returned; parameters that no longer exist are left out."""
+        owners = {self._parameters[n]: task for n, task in state["owner"].items() if n in self._parameters}
+        self._owner = owners
+        self._shared = {parameter for parameter, task in owners.items() if not task}
+
+
+class Trace:
+    """One walk over the graph of some losses: which tasks reach each node, and which parameters lie behind it."""
+
+    def __init__(self, terms: Sequence[Term]) -> None:
+        self.order = _parents_first([term.node for term in terms if term.node is not None])
+        self.reached: dict[Node, int] = dict.fromkeys(self.order, 0)
+        for position, term in enumerate(terms):
+            if term.node is not None:
+                self.reached[term.node] |= 1 << position
+        for node in self.order:
+            for child, _ in node.next_functions:
+                if child is not None:
+                    self.reached[child] |= self.reached[node]
+        self.leaves = {node: leaf for node in self.order if (leaf := _leaf_of(node)) is not None}
+
+    def met(self) -> list[Tensor]:
+        """The leaves that two tasks or more reach."""
+        return [leaf for node, leaf in self.leaves.items() if self.reached[node].bit_count() > 1]
+
+    def all_leaves(self, sharing: Sharing) -> list[Tensor]:
+        """The model's parameters that require a gradient, and any other leaf that the losses reach."""
+        return list(dict.fromkeys([*sharing.trainable(), *self.leaves.values()]))
+
+    def trunk(self, shared: set[Tensor]) -> set[Node]:
+        """Return the nodes behind which lie shared parameters only."""
+        trunk: set[Node] = set()
+        for node in reversed(self.order):
+            leaf = self.leaves.get(node)
+            children = (child for child, _ in node.next_functions if child is not None)
+            if leaf in shared if leaf is not None else all(child in trunk for child in children):
+                trunk.add(node)
+        return trunk
+
+
+def _parents_first(roots: Sequence[Node]) -> list[Node]:
+    """Topological order of everything reachable from `roots` (depth-first, iterative: graphs can be deep)."""
+    finished: list[Node] = []
+    seen = set()
+    for root in roots:
+        if root in seen:
+            continue
+        seen.add(root)
+        stack = [(root, iter(root.next_functions))]
+        while stack:
+            node, children = stack[-1]
+            child = next((child for child, _ in children if child is not None and child not in seen), None)
+            if child is None:
+                finished.append(node)
+                stack.pop()
+            else:
+                seen.add(child)
+                stack.append((child, iter(child.next_functions)))
+    return finished[::-1]
+
+
+def _leaf_of(node: Node) -> Tensor | None:
+    return node.variable if node.name().endswith("AccumulateGrad") else None  # type: ignore[attr-defined]

@@ -1,0 +1,102 @@
+"""Gram matrices by tiles, and combination in place."""
+
+import numpy as np
+import pytest
+import torch
+
+from coral_mtl.engine import rows as module
+from coral_mtl.engine.rows import combine, gram_matrix
+
+
+def random_rows(shapes, tasks=3, *, dtype=torch.float64, scale=1.0, missing=()):
+    generator = torch.Generator().manual_seed(0)
+    parameters = [torch.empty(shape, dtype=dtype) for shape in shapes]
+    rows = [
+        {
+            p: (torch.randn(p.shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
+            for i, p in enumerate(parameters)
+            if (task, i) not in missing
+        }
+        for task in range(tasks)
+    ]
+    return parameters, rows
+
+
+def exact_gram(parameters, rows):
+    flat = np.stack(
+        [
+            np.concatenate([row[p].double().numpy().ravel() if p in row else np.zeros(p.numel()) for p in parameters])
+            for row in rows
+        ]
+    )
+    return flat @ flat.T
+
+
+def scaled_error(gram, exact):
+    """Largest error of a cosine: |M - M*|_st / (n_s n_t)."""
+    norms = np.sqrt(np.diag(exact))
+    return np.abs((gram - exact) / np.outer(norms, norms)).max()
+
+
+SHAPES = [(3,), (70_000,), (5, 7), (300, 500), (1,), (40_000,), (30_000,)]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-15), (torch.float32, 1e-7), (torch.bfloat16, 1e-6)])
+def test_gram_by_tiles(dtype, bound):
+    parameters, rows = random_rows(SHAPES, dtype=dtype)
+    exact = exact_gram(parameters, rows)
+    gram, precision = gram_matrix(rows, parameters)
+    assert scaled_error(gram, exact) <= 2 * bound
+    assert precision == bound
+    assert (gram == gram.T).all()
+    assert np.linalg.eigvalsh(gram)[0] >= -1e-6 * np.trace(gram)
+
+
+def test_gram_of_parameters_that_some_tasks_do_not_reach():
+    parameters, rows = random_rows(SHAPES, missing={(0, 1), (1, 1), (2, 3), (0, 0)})
+    gram, _ = gram_matrix(rows, parameters)
+    assert gram == pytest.approx(exact_gram(parameters, rows), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-21, 1e-12, 1e12, 1e21, 1e30])
+def test_gram_beyond_the_range_of_float32_squares(scale):
+    parameters, rows = random_rows([(200,), (30, 40)], dtype=torch.float32, scale=scale)
+    exact = exact_gram(parameters, rows)
+    gram, _ = gram_matrix(rows, parameters)
+    assert scaled_error(gram, exact) <= 1e-7
+
+
+def test_gram_of_channels_last_and_complex_gradients():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.empty(8, 3, 5, 5)
+    phase = torch.empty(6, dtype=torch.complex64)
+    rows = [
+        {
+            image: torch.randn(8, 3, 5, 5, generator=generator).to(memory_format=torch.channels_last),
+            phase: torch.randn(6, dtype=torch.complex64, generator=generator),
+        }
+        for _ in range(2)
+    ]
+    gram, _ = gram_matrix(rows, [image, phase])
+    wanted = (rows[0][image] * rows[1][image]).sum() + (rows[0][phase].conj() * rows[1][phase]).sum().real
+    assert gram[0, 1] == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_tile_size_does_not_matter(monkeypatch):
+    parameters, rows = random_rows(SHAPES)
+    one, _ = gram_matrix(rows, parameters)
+    monkeypatch.setattr(module, "TILE", 1000)
+    other, _ = gram_matrix(rows, parameters)
+    assert one == pytest.approx(other, rel=1e-13)
+
+
+def test_combine_by_owner():
+    parameters, rows = random_rows([(4,), (5,), (6,)], tasks=3, missing={(0, 1), (2, 1), (0, 2)})
+    wanted = {
+        0: 2 * rows[0][parameters[0]] - 3 * rows[1][parameters[0]] + 0 * rows[2][parameters[0]],
+        1: 10.0 * rows[1][parameters[1]],
+        2: -3 * rows[1][parameters[2]],
+    }
+    direction = combine(rows, {parameters[0], parameters[2]}, [2.0, -3.0, 0.0], [1.0, 10.0, 1.0])
+    for index, gradient in wanted.items():
+        torch.testing.assert_close(direction[parameters[index]], gradient)
