@@ -9,9 +9,9 @@ from coral_mtl.engine.strategy import Stack
 from coral_mtl.errors import StrategyError
 
 STRATEGIES = {
-    "gram": lambda: InverseNorm(),
+    "gram": InverseNorm,
     "reused": lambda: InverseNorm(update_frequency=3),
-    "losses": lambda: InverseLoss(),
+    "losses": InverseLoss,
     "nothing": lambda: Fixed({"a": 0.5, "b": 2.0, "c": 0.25}),
     "stack of losses": lambda: Stack(InverseLoss(), InverseNorm(update_frequency=3)),
     "stack": lambda: Stack(Fixed({"a": 0.5, "b": 2.0, "c": 0.25}), InverseNorm(update_frequency=3)),

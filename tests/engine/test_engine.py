@@ -14,7 +14,7 @@ from coral_mtl.errors import StrategyError
 def test_refresh_step_equals_autograd():
     model, data = Toy(), batch()
     losses = model.losses(*data)
-    norms = {t: g for t, g in zip(losses, gram_of(model, losses, trunk_names(model)).diagonal() ** 0.5, strict=True)}
+    norms = dict(zip(losses, gram_of(model, losses, trunk_names(model)).diagonal() ** 0.5, strict=True))
     expected = expected_gradients(model, losses, {t: 1 / n for t, n in norms.items()})
     step = Engine(InverseNorm(), model).backward(losses)
     assert_gradients(model, expected)
@@ -113,7 +113,7 @@ def test_losses_without_names(form):
     model, data = Toy(), batch()
     named = model.losses(*data)
     expected = expected_gradients(model, named, dict.fromkeys("abc", 1.0))
-    passes = {task: 0 for task in named}
+    passes = dict.fromkeys(named, 0)
     for task, head in model.heads.items():
         head[0].weight.register_hook(lambda g, t=task: passes.__setitem__(t, passes[t] + 1))
     losses = list(named.values())
@@ -198,7 +198,7 @@ def test_activation_checkpointing(reentrant, whole):
         return {task: out.square().mean() for task, out in outputs.items()}
 
     expected = expected_gradients(model, losses(False), {"a": 2.0, "b": 2.0})
-    # a whole model inside one reentrant checkpoint sends zeros into the other tasks' heads: the user says what is shared
+    # a whole model inside one checkpoint sends zeros into the other tasks' heads: the user says what is shared
     shared = model.trunk.parameters() if whole else None
     engine = Engine(Unit(2.0, update_frequency=2), model, shared=shared)
     for _ in ("refresh", "reuse"):

@@ -1,20 +1,20 @@
-"""A non-finite loss or gradient harms no parameter and no state; zero gradients and absent tasks leave the others exact."""
+"""A non-finite loss or gradient harms no parameter and no state; zero gradients leave the others exact."""
 
 import copy
 
 import pytest
 import torch
-from toy import Fixed, InverseLoss, InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
 from torch.amp.grad_scaler import GradScaler
+from toy import Fixed, InverseLoss, InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
 
 from coral_mtl.engine.engine import Engine
 from coral_mtl.errors import TrainingError
 
 WEIGHTS = {"a": 0.5, "b": 2.0, "c": 0.25}
 STRATEGIES = {
-    "gram": lambda: InverseNorm(),
+    "gram": InverseNorm,
     "reused": lambda: InverseNorm(update_frequency=10),
-    "losses": lambda: InverseLoss(),
+    "losses": InverseLoss,
     "nothing": lambda: Fixed(WEIGHTS),
 }
 
@@ -128,7 +128,7 @@ def test_scaler_sees_scaled_gradients_and_the_strategy_does_not(name, scale):
     plain, scaled = Toy(), Toy()
     reference, engine = Engine(STRATEGIES[name](), plain), Engine(STRATEGIES[name](), scaled)
     scaler = GradScaler("cpu", init_scale=scale)
-    optimizer = torch.optim.SGD([p for p in scaled.parameters()], lr=0.0)
+    optimizer = torch.optim.SGD(list(scaled.parameters()), lr=0.0)
     for _ in range(2):
         clear(plain)
         clear(scaled)

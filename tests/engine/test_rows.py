@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coral_mtl.engine import rows as module
-from coral_mtl.engine.rows import combine, gram_matrix
+from coral_mtl.engine.rows import combine, gram_matrix, is_finite
 
 
 def random_rows(shapes, tasks=3, *, dtype=torch.float64, scale=1.0, missing=()):
@@ -100,3 +100,14 @@ def test_combine_by_owner():
     direction = combine(rows, {parameters[0], parameters[2]}, [2.0, -3.0, 0.0], [1.0, 10.0, 1.0])
     for index, gradient in wanted.items():
         torch.testing.assert_close(direction[parameters[index]], gradient)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_finite_is_judged_by_the_entries(dtype):
+    large = torch.full((1000,), torch.finfo(dtype).max, dtype=dtype)
+    assert is_finite({torch.empty(0): large, torch.empty(1): torch.zeros(3)})
+    for bad in (float("nan"), float("inf"), float("-inf")):
+        broken = large.clone()
+        broken[7] = bad
+        assert not is_finite({torch.empty(0): torch.zeros(3), torch.empty(1): broken})
+    assert is_finite({})

@@ -102,10 +102,14 @@ def is_finite(row: Row) -> bool:
     by_device = defaultdict(list)
     for gradient in row.values():
         by_device[gradient.device].append(gradient)
-    return all(
-        bool(torch.stack([norm.float() for norm in torch._foreach_norm(gradients, ord=float("inf"))]).isfinite().all())
-        for gradients in by_device.values()
-    )
+    return all(_all_finite(gradients) for gradients in by_device.values())
+
+
+def _all_finite(gradients: list[Tensor]) -> bool:
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
+    if norms.isfinite().all():
+        return True
+    return all(bool(gradient.isfinite().all()) for gradient in gradients)  # a norm may overflow where no entry does
 
 
 Group = tuple[torch.device, torch.dtype, tuple[int, ...]]
