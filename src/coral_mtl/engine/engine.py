@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
@@ -11,10 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from coral_mtl.engine.known import Known
 from coral_mtl.engine.refresh import Refresh
-from coral_mtl.engine.setting import NonFinite, Setting, Specific
+from coral_mtl.engine.setting import NonFinite, Setting, Specific, host_values
 from coral_mtl.engine.sharing import Sharing
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import Needs, Strategy
+from coral_mtl.engine.strategy import Needs, Observation, Strategy
 from coral_mtl.engine.terms import Losses, Term, named_terms
 from coral_mtl.errors import StrategyError
 
@@ -162,6 +163,13 @@ class Engine:
     def task_parameters(self) -> dict[str, list[str]]:
         """Names of each task's own parameters, known after the first step that computed gradients by task."""
         return self._sharing.task_names()
+
+    def observe_after(self, losses: Mapping[str, Tensor]) -> None:
+        """Tell the strategy the losses of the same batch after `optimizer.step()`, where it `wants_losses_after`."""
+        values = host_values(dict(losses))
+        self.strategy.observe_after(
+            Observation(tasks=tuple(values), losses=np.array(list(values.values())), step=self._steps)
+        )
 
     def end_epoch(self) -> None:
         """Tell the strategy that an epoch is over (DWA averages over epochs)."""

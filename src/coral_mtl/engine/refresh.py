@@ -6,80 +6,136 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, is_finite, seed
+from coral_mtl.engine.raw import CollectedRows
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, is_finite, multiply, seed
 from coral_mtl.engine.setting import Setting, account, host_values
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import Decision, Observation
+from coral_mtl.engine.strategy import Decision, Needs, Observation
 from coral_mtl.engine.terms import Term
+from coral_mtl.errors import StrategyError
 
 
 class Refresh:
-    """Collects rows over the micro-batches of one step, then decides once."""
+    """Collects rows over the micro-batches of one step, then decides once.
+
+    A strategy that asks for several independent batches gets the rows of micro-batch i in batch i modulo their number.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.losses: dict[str, Tensor] = {}
-        self.rows: dict[str, Row] = {}
+        self.batches: list[dict[str, Row]] = [{} for _ in range(setting.strategy.batches)]
+        self.micro_batches = 0
+        self._needs_rows = setting.strategy.needs is Needs.ROWS
 
     def add(self, terms: Sequence[Term]) -> None:
         """Take the rows of one micro-batch; the last backward pass frees the graph."""
         varying = [term for term in terms if term.root is not None]
         leaves = Trace(varying).all_leaves(self.setting.sharing)
+        rows = self.batches[self.micro_batches % len(self.batches)]
+        self.micro_batches += 1
         for term in terms:
             self.losses[term.name] = self.losses.get(term.name, 0.0) + term.value.double()
         for term in varying:
             start = seed(term, self.setting.scale)
             row = harvest(leaves, [term], [start], retain_graph=term is not varying[-1])
-            add_row(self.rows.setdefault(term.name, {}), row)
+            add_row(rows.setdefault(term.name, {}), row)
 
     def close(self) -> Step:
         """Decide, fill `.grad`, and tell what was done."""
         setting = self.setting
+        self._require_batches()
+        tasks = list(dict.fromkeys(task for rows in self.batches for task in rows))
+        batches = [[rows.get(task, {}) for task in tasks] for rows in self.batches]
+        scale = self._unscale(batches)
+        whole = batches[0] if len(batches) == 1 else [_total([rows[i] for rows in batches]) for i in range(len(tasks))]
         losses = host_values(self.losses)
-        shared = setting.sharing.learn(self.rows)
-        gram, precision = gram_matrix(list(self.rows.values()), _in_order(self.rows, shared))
-        gram /= setting.host_scale**2
-        tasks = tuple(self.rows)
-        finite = self._finite(losses, shared, np.diag(gram))
-        refused = {task: reason for task, reason in finite.items() if reason}
-        if refused and setting.must_skip(refused, losses):
-            return setting.skip(refused, losses)
-        chosen = np.array([i for i, task in enumerate(tasks) if not finite[task]], dtype=int)
-        if not chosen.size:
+        shared = setting.sharing.learn(dict(zip(tasks, whole, strict=True)))
+        parameters = _in_order(whole, shared)
+        gram, precision = gram_matrix(whole, parameters)
+        gram /= scale**2
+        reasons = _reasons(tasks, whole, losses, shared, gram)
+        refused = {task: reason for task, reason in zip(tasks, reasons, strict=True) if reason}
+        chosen = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=int)
+        if not chosen.size or (refused and setting.must_skip(refused, losses)):
             return setting.skip(refused, losses)
         observation = Observation(
-            tasks=tasks,
+            tasks=tuple(tasks),
             losses=np.array([losses[task] for task in tasks]),
             gram=gram,
             precision=precision,
             step=setting.step,
+            rows=CollectedRows(setting.sharing.names(parameters), parameters, batches) if self._needs_rows else None,
         ).subset(chosen)
         started = time.perf_counter()
         decision = setting.decide(observation)
         seconds = time.perf_counter() - started
-        self._apply(observation, decision, shared)
-        return account(observation, decision, losses, refused, seconds)
+        rows = [whole[i] for i in chosen]
+        step = account(
+            observation, decision, losses, refused, seconds, extended_gram=_extended_gram(rows, parameters, decision)
+        )
+        self.batches = []
+        self._apply(rows, parameters, decision)
+        setting.add_parameter_gradients(observation)
+        return step
 
-    def _finite(self, losses: dict[str, float], shared: set[Tensor], squares: np.ndarray) -> dict[str, str]:
-        """By task, why it must not be used: "" where loss and gradients are finite."""
-        reasons = {}
-        for (task, row), square in zip(self.rows.items(), squares, strict=True):
-            own = {leaf: gradient for leaf, gradient in row.items() if leaf not in shared}
-            if not np.isfinite(losses[task]):
-                reasons[task] = "non-finite loss"
-            else:
-                reasons[task] = "" if np.isfinite(square) and is_finite(own) else "non-finite gradient"
-        return reasons
+    def _require_batches(self) -> None:
+        if self.micro_batches < len(self.batches):
+            name = type(self.setting.strategy).__name__
+            raise StrategyError(
+                f"{name} needs {len(self.batches)} independent batches a step and was given {self.micro_batches}\n"
+                f"    call backward(losses, accumulate=True) for all but the last of {len(self.batches)} micro-batches"
+            )
 
-    def _apply(self, observation: Observation, decision: Decision, shared: set[Tensor]) -> None:
-        rows = [self.rows[task] for task in observation.tasks]
-        self.rows = {}
-        heads = self.setting.head_coefficients(decision)
-        add_to_grad(combine(rows, shared, decision.coefficients.tolist(), heads))
-        self.setting.add_parameter_gradients(observation)
+    def _unscale(self, batches: list[list[Row]]) -> float:
+        """Take a GradScaler's factor off the rows that the strategy will see; return what is left on them."""
+        if not self._needs_rows:
+            return self.setting.host_scale
+        for row in (row for rows in batches for row in rows):
+            multiply(row, 1 / self.setting.host_scale)
+        return 1.0
+
+    def _apply(self, rows: list[Row], parameters: list[Tensor], decision: Decision) -> None:
+        setting = self.setting
+        coefficients, heads = decision.coefficients.tolist(), setting.head_coefficients(decision)
+        result = combine(rows, set(parameters), coefficients, heads)
+        if decision.direction is not None:
+            result |= dict(zip(parameters, decision.direction, strict=True))
+        if self._needs_rows:
+            multiply(result, setting.host_scale)
+        add_to_grad(result)
 
 
-def _in_order(rows: dict[str, Row], shared: set[Tensor]) -> list[Tensor]:
+def _extended_gram(rows: list[Row], parameters: list[Tensor], decision: Decision) -> np.ndarray | None:
+    """The Gram matrix of the rows and, last, of a direction that is no combination of them."""
+    if decision.direction is None:
+        return None
+    direction = dict(zip(parameters, decision.direction, strict=True))
+    return gram_matrix([*rows, direction], parameters)[0]
+
+
+def _total(rows: Sequence[Row]) -> Row:
+    total: Row = {}
+    for row in rows:
+        add_row(total, {parameter: gradient.clone() for parameter, gradient in row.items()})
+    return total
+
+
+def _in_order(rows: Sequence[Row], shared: set[Tensor]) -> list[Tensor]:
     """The shared parameters in the order in which the rows hold them: sums must not depend on the order of a set."""
-    return list(dict.fromkeys(leaf for row in rows.values() for leaf in row if leaf in shared))
+    return list(dict.fromkeys(leaf for row in rows for leaf in row if leaf in shared))
+
+
+def _reasons(
+    tasks: Sequence[str], rows: Sequence[Row], losses: dict[str, float], shared: set[Tensor], gram: np.ndarray
+) -> list[str]:
+    """For each task why it must not be used, "" where its loss and its gradients are finite."""
+    reasons = []
+    for task, row, square in zip(tasks, rows, np.diag(gram), strict=True):
+        own = {parameter: gradient for parameter, gradient in row.items() if parameter not in shared}
+        if not np.isfinite(losses[task]):
+            reasons.append("non-finite loss")
+        else:
+            reasons.append("" if np.isfinite(square) and is_finite(own) else "non-finite gradient")
+    return reasons

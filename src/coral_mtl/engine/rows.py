@@ -87,6 +87,12 @@ def combine(
     return direction
 
 
+def multiply(row: Row, factor: float) -> None:
+    """Multiply a row in place."""
+    if row and factor != 1.0:
+        torch._foreach_mul_(list(row.values()), factor)
+
+
 def add_to_grad(row: Row) -> None:
     """Add gradients to `.grad`, as `Tensor.backward` does."""
     both = [(leaf.grad, gradient) for leaf, gradient in row.items() if leaf.grad is not None]

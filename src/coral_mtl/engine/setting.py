@@ -95,22 +95,42 @@ def account(
     losses: dict[str, float],
     refused: Mapping[str, str],
     seconds: float,
+    *,
+    extended_gram: np.ndarray | None = None,
 ) -> Step:
-    """Put the figures of a step together; a task with an exactly zero shared gradient is listed as inactive."""
-    tasks, gram, inactive = observation.tasks, observation.gram, dict(refused)
-    weights = dict(zip(tasks, decision.coefficients.tolist(), strict=True))
-    heads = decision.head_coefficients
+    """Put the figures of a step together; a task with an exactly zero shared gradient is listed as inactive.
+
+    Args:
+        observation: what was decided on.
+        decision: what was decided.
+        losses: the losses of all tasks that are present.
+        refused: tasks that were left out, with the reason.
+        seconds: how long the strategy took.
+        extended_gram: the Gram matrix with the direction in its last row, where that is no combination of gradients.
+    """
+    tasks, gram = observation.tasks, observation.gram
+    active = np.arange(len(tasks)) if gram is None else np.flatnonzero(observation.norms)
+    names = tuple(tasks[i] for i in active)
+    coefficients = decision.coefficients
+    descent: dict[str, float] = {}
+    update_norm = None
     if gram is not None:
-        active = np.flatnonzero(observation.norms)
-        inactive |= {task: "zero gradient" for i, task in enumerate(tasks) if i not in active}
-        gram = gram[np.ix_(active, active)]
+        inner, square = gram @ coefficients, coefficients @ gram @ coefficients
+        if extended_gram is not None:
+            inner, square = extended_gram[-1, :-1], extended_gram[-1, -1]
+            coefficients = np.linalg.lstsq(gram, inner, rcond=None)[0]
+        descent = dict(zip(names, inner[active].tolist(), strict=True))
+        update_norm = float(np.sqrt(max(square, 0.0)))
+    heads = decision.head_coefficients
     return Step(
-        tasks=tuple(task for task in tasks if task not in inactive),
-        inactive=inactive,
+        tasks=names,
+        inactive=dict(refused) | {task: "zero gradient" for task in tasks if task not in names},
         losses=losses,
-        weights={task: weight for task, weight in weights.items() if task not in inactive},
+        weights=dict(zip(names, coefficients[active].tolist(), strict=True)),
         head_weights=dict.fromkeys(tasks, 1.0) if heads is None else dict(zip(tasks, heads.tolist(), strict=True)),
-        gram=gram,
+        gram=None if gram is None else gram[np.ix_(active, active)],
+        descent=descent,
+        update_norm=update_norm,
         refreshed=decision.refreshed,
         solution=decision.solution,
         solver_seconds=seconds,

@@ -61,6 +61,10 @@ class Sharing:
         """The parameters that any task has reached so far."""
         return set(self._owner)
 
+    def names(self, parameters: Iterable[Tensor]) -> list[str]:
+        """The names of `parameters`; a tensor that the model does not know is called "leaf"."""
+        return [self._names.get(parameter, "leaf") for parameter in parameters]
+
     def shared_names(self) -> list[str]:
         """Names of the shared parameters, in the model's order."""
         return [name for name, parameter in self._parameters.items() if parameter in self.shared]

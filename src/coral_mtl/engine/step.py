@@ -18,6 +18,8 @@ class Step:
     weights: effective coefficient c_t of each active task on its raw shared gradient, d = sum_t c_t g_t.
     head_weights: factor on the task-specific gradient of each present task.
     gram: (T, T) inner products of the raw shared gradients, None where they were not measured at this step.
+    descent: <g_t, d> by task, negative where this step hurts task t; empty where nothing was measured.
+    update_norm: |d| on the shared parameters, None where nothing was measured.
     refreshed: whether the strategy solved for new coefficients (False: cached ones were reused).
     skipped: None, or why nothing was applied.
     solution: the solver's outcome where one ran.
@@ -31,6 +33,8 @@ class Step:
     weights: dict[str, float] = field(default_factory=dict)
     head_weights: dict[str, float] = field(default_factory=dict)
     gram: np.ndarray | None = None
+    descent: dict[str, float] = field(default_factory=dict)
+    update_norm: float | None = None
     refreshed: bool = False
     skipped: str | None = None
     accumulating: bool = False
@@ -57,21 +61,3 @@ class Step:
             for j, b in enumerate(self.tasks)
             if i < j
         }
-
-    @property
-    def descent(self) -> dict[str, float]:
-        """<g_t, d> by task, negative where this step hurts task t; empty where the Gram matrix was not measured."""
-        if self.gram is None:
-            return {}
-        return dict(zip(self.tasks, (self.gram @ self._coefficients()).tolist(), strict=True))
-
-    @property
-    def update_norm(self) -> float | None:
-        """|d| = sqrt(c' M c) on the shared parameters."""
-        if self.gram is None:
-            return None
-        coefficients = self._coefficients()
-        return float(np.sqrt(max(coefficients @ self.gram @ coefficients, 0.0)))
-
-    def _coefficients(self) -> np.ndarray:
-        return np.array([self.weights[task] for task in self.tasks])

@@ -9,11 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from coral_mtl.engine.solvers.solution import Solution
 from coral_mtl.errors import StrategyError
@@ -35,6 +35,28 @@ class Needs(IntEnum):
     """The coordinates of the gradients themselves."""
 
 
+class RawRows(Protocol):
+    """The coordinates of the tasks' gradients on the shared parameters, for strategies with `needs = Needs.ROWS`."""
+
+    names: Sequence[str]
+    """Names of the shared parameters, in the order of all lists of tensors below."""
+
+    def gradients(self, task: int, batch: int | None = None) -> list[Tensor]:
+        """The gradient of one task, a tensor per parameter, on the whole batch or on one of the `batches`.
+
+        They are the engine's own tensors: read them, and make new ones for what you return or keep.
+        """
+
+    def cross_gram(self, first: int | None = None, second: int | None = None) -> np.ndarray:
+        """(T, T) inner products G_first G_second', each of one of the `batches` (None: of the whole batch)."""
+
+    def group_grams(self, groups: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """One (T, T) Gram matrix per group of parameters, given by their positions in `names`."""
+
+    def subset(self, chosen: Sequence[int]) -> Self:
+        """The rows of the tasks at the indices `chosen` alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a strategy sees of one optimiser step.
@@ -45,6 +67,7 @@ class Observation:
         whose shared gradient is exactly zero has a zero row, which `GradientStrategy.decide` leaves out of the problem.
     precision: relative rounding error of the entries of `gram` (2e-16 for float64 gradients, about 1e-6 for float32).
     step: number of optimiser steps decided before this one.
+    rows: the gradients themselves, for strategies that need them.
     """
 
     tasks: tuple[str, ...]
@@ -52,6 +75,7 @@ class Observation:
     gram: np.ndarray | None = None
     precision: float = 2.3e-16
     step: int = 0
+    rows: RawRows | None = None
 
     @property
     def norms(self) -> np.ndarray:
@@ -64,10 +88,18 @@ class Observation:
             raise StrategyError("this strategy needs the Gram matrix of the gradients, and this observation has none")
         return self.gram
 
+    def require_rows(self) -> RawRows:
+        """Return `rows`; raise StrategyError where none were collected."""
+        if self.rows is None:
+            raise StrategyError("this strategy needs the gradients themselves, and this observation has none")
+        return self.rows
+
     def subset(self, chosen: np.ndarray) -> "Observation":
         """Return the observation of the tasks at the indices `chosen` alone."""
         gram = None if self.gram is None else self.gram[np.ix_(chosen, chosen)]
-        return replace(self, tasks=tuple(self.tasks[i] for i in chosen), losses=self.losses[chosen], gram=gram)
+        rows = None if self.rows is None else self.rows.subset(chosen.tolist())
+        tasks = tuple(self.tasks[i] for i in chosen)
+        return replace(self, tasks=tasks, losses=self.losses[chosen], gram=gram, rows=rows)
 
     def weighted(self, weights: np.ndarray) -> "Observation":
         """Return the observation of the losses w_t l_t, whose gradients are w_t g_t."""
@@ -84,6 +116,8 @@ class Decision:
     solution: the solver's outcome, for strategies that solve something.
     records: further figures for the diagnostics, such as {"imgrad_cos_theta": 0.3}; a dict is keyed by task name.
     refreshed: False where cached coefficients were reused.
+    direction: the shared direction itself, a tensor per parameter, for methods whose d is no combination of the g_t;
+        the engine then takes it as it is, and reports as coefficients those of the nearest combination.
     """
 
     coefficients: np.ndarray
@@ -91,6 +125,7 @@ class Decision:
     solution: Solution | None = None
     records: dict[str, Any] = field(default_factory=dict)
     refreshed: bool = True
+    direction: list[Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +158,13 @@ class Strategy(ABC):
     """Without conflict and imbalance, does d equal the sum of the gradients, their mean, or something of its own?"""
     paper: ClassVar[str] = ""
 
+    batches: ClassVar[int] = 1
+    """How many independent batches a step must be made of; micro-batches are dealt to them in turn."""
+
     update_frequency: int = 1
+
+    wants_losses_after: bool = False
+    """Whether the strategy is to be told the losses of the same batch after the optimiser's step (`observe_after`)."""
 
     def unused_options(self) -> dict[str, str]:
         """Options that have no effect beside the others, each with the reason; giving one of them is an error."""
@@ -146,7 +187,7 @@ class Strategy(ABC):
         parameters = self.parameters()
         return [{"params": parameters, "weight_decay": 0.0}] if parameters else []
 
-    def parameter_gradients(self, observation: Observation) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    def parameter_gradients(self, observation: Observation) -> list[tuple[nn.Parameter, Tensor]]:
         """Gradients of the strategy's own objective in its `parameters()`; the engine adds them to `.grad`."""
         return []
 
@@ -157,6 +198,9 @@ class Strategy(ABC):
     @abstractmethod
     def decide(self, observation: Observation) -> Decision:
         """Return this step's decision and advance the strategy's state by one step."""
+
+    def observe_after(self, observation: Observation) -> None:
+        """Told the losses of the same batch after the optimiser's step, where `wants_losses_after`."""
 
     def end_epoch(self) -> None:
         """Told at the end of every epoch, for strategies that average over epochs."""
@@ -271,13 +315,22 @@ class Stack(Strategy):
                     "weighting under one gradient strategy, because a second gradient strategy would undo what the "
                     "first guarantees\n    take one of the two, or a loss weighting such as Uncertainty underneath"
                 )
+        if strategy.needs is Needs.ROWS:
+            raise StrategyError(
+                f"{type(strategy).__name__} works on the gradients' coordinates and cannot be stacked on a loss "
+                "weighting\n    use it alone, or take a strategy that works on the Gram matrix"
+            )
         self.weighting = weighting
         self.strategy = strategy
         self.update_frequency = strategy.update_frequency
+        self.wants_losses_after = weighting.wants_losses_after
 
     @property
     def promises(self) -> Promises:
         return replace(self.strategy.promises, simplex=False)
+
+    def observe_after(self, observation: Observation) -> None:
+        self.weighting.observe_after(observation)
 
     def bind(self, tasks: Sequence[str]) -> None:
         self.weighting.bind(tasks)
@@ -289,7 +342,7 @@ class Stack(Strategy):
     def parameter_groups(self) -> list[dict[str, Any]]:
         return self.weighting.parameter_groups()
 
-    def parameter_gradients(self, observation: Observation) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    def parameter_gradients(self, observation: Observation) -> list[tuple[nn.Parameter, Tensor]]:
         return self.weighting.parameter_gradients(observation)
 
     def needs_now(self, tasks: Sequence[str]) -> Needs:
