@@ -10,14 +10,17 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
+from coral_mtl.engine.features import FeatureRefresh, require_features
 from coral_mtl.engine.known import Known
 from coral_mtl.engine.refresh import Refresh
 from coral_mtl.engine.setting import NonFinite, Setting, Specific, host_values
 from coral_mtl.engine.sharing import Sharing
-from coral_mtl.engine.step import Step
+from coral_mtl.engine.step import Space, Step
 from coral_mtl.engine.strategy import Needs, Observation, Strategy
 from coral_mtl.engine.terms import Losses, Term, named_terms
 from coral_mtl.errors import StrategyError
+
+Window = Refresh | FeatureRefresh | Known
 
 
 class Engine:
@@ -45,6 +48,7 @@ class Engine:
         shared: Iterable[Tensor] | None = None,
         specific: Specific = "plain",
         nonfinite: NonFinite = "skip",
+        gram_on: Space = "parameters",
     ) -> None:
         """Bind a strategy to a model.
 
@@ -61,9 +65,13 @@ class Engine:
             nonfinite: what to do about a non-finite loss or gradient: skip the step, raise TrainingError, or drop the
                 task from this step and solve for the others ("drop"; with a single backward, a gradient that is found
                 non-finite after the tasks were added up skips the step all the same).
+            gram_on: the space in which a strategy sees the gradients: that of the shared parameters, or that of a
+                shared representation, which `backward` is then given as `features` (one backward of the trunk, cheap;
+                what a strategy promises then holds in that space only).
 
         Raises:
-            StrategyError: `shared` is empty, or the model is wrapped in DistributedDataParallel.
+            StrategyError: `shared` is empty, the model is wrapped in DistributedDataParallel, or `gram_on="features"`
+                is asked for with a strategy that works on the coordinates of the parameters' gradients.
         """
         if isinstance(model, DistributedDataParallel):
             raise StrategyError(
@@ -74,20 +82,29 @@ class Engine:
         given = None if shared is None else list(shared)
         if given is not None and not given:
             raise StrategyError("shared= is empty: name the shared parameters, or leave it out to have them found")
+        if gram_on == "features" and (strategy.needs is Needs.ROWS or strategy.batches > 1):
+            raise StrategyError(f'{type(strategy).__name__} works on parameters\' gradients: take gram_on="parameters"')
         self.strategy = strategy
         self.tasks = None if tasks is None else tuple(tasks)
         self.skipped_in_a_row = 0
         self._specific: Specific = specific
         self._nonfinite: NonFinite = nonfinite
+        self._gram_on: Space = gram_on
         self._sharing = Sharing(named, given)
-        self._window: Refresh | Known | None = None
+        self._window: Window | None = None
         self._steps = 0
         self._known_tasks: list[str] = list(tasks or ())
         if self.tasks is not None:
             strategy.bind(self.tasks)
 
     def backward(
-        self, losses: Losses, *, scaler: GradScaler | None = None, accumulate: bool = False, measure: bool = False
+        self,
+        losses: Losses,
+        *,
+        scaler: GradScaler | None = None,
+        accumulate: bool = False,
+        measure: bool = False,
+        features: Tensor | Sequence[Tensor] | None = None,
     ) -> Step:
         """Add this step's gradients to `.grad` and return the account of it.
 
@@ -99,26 +116,32 @@ class Engine:
                 micro-batches, as always. The strategy decides once, at the call without `accumulate`, on the gradients
                 of the whole batch; `.grad` is filled then.
             measure: compute the Gram matrix also where the strategy does not need it (one backward per task).
+            features: with `gram_on="features"`, the shared representation as the trunk returned it, or several tensors
+                that together carry everything the heads take from the trunk.
 
         Raises:
-            StrategyError: the losses are not scalars, unknown, or do not depend on any parameter.
+            StrategyError: the losses are not scalars, unknown, or do not depend on any parameter; `features` is
+                missing, not asked for, or bypassed.
             TrainingError: a non-finite loss or gradient, under `nonfinite="raise"`.
         """
         terms = named_terms(losses, self.tasks)
         if all(term.root is None for term in terms):
             raise StrategyError("no loss depends on a parameter: was the forward pass run under no_grad, or detached?")
         self._refuse_hooks()
+        if features is not None and self._gram_on != "features":
+            raise StrategyError('features has no effect: build the engine with gram_on="features"')
         window = self._window or self._open(terms, scaler, accumulate, measure)
         self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
-        window.add(terms)
+        if isinstance(window, FeatureRefresh):
+            window.add(terms, require_features(terms, features))
+        else:
+            window.add(terms)
         if accumulate:
             self._window = window
             return Step(losses={term.name: float(term.value) for term in terms}, accumulating=True)
         return self._finished(window.close())
 
-    def _open(
-        self, terms: Sequence[Term], scaler: GradScaler | None, accumulate: bool, measure: bool
-    ) -> Refresh | Known:
+    def _open(self, terms: Sequence[Term], scaler: GradScaler | None, accumulate: bool, measure: bool) -> Window:
         scaled = scaler is not None and scaler.is_enabled()
         scale = scaler.scale(torch.ones((), device=terms[0].value.device)) if scaler is not None and scaled else 1.0
         setting = Setting(
@@ -133,7 +156,9 @@ class Engine:
         )
         needs = self.strategy.needs_now([term.name for term in terms if term.root is not None])
         known_beforehand = needs is Needs.NOTHING or (needs is Needs.LOSSES and not accumulate)
-        return Known(setting) if known_beforehand and not measure else Refresh(setting)
+        if known_beforehand and not measure:
+            return Known(setting)
+        return FeatureRefresh(setting) if self._gram_on == "features" else Refresh(setting)
 
     def _finished(self, step: Step) -> Step:
         """Count the step, and list the tasks that were left out of it because they are absent or constant."""

@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, is_finite, multiply, seed
-from coral_mtl.engine.setting import Setting, account, host_values
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, multiply, seed
+from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.strategy import Decision, Needs, Observation
@@ -55,9 +55,8 @@ class Refresh:
         parameters = _in_order(whole, shared)
         gram, precision = gram_matrix(whole, parameters)
         gram /= scale**2
-        reasons = _reasons(tasks, whole, losses, shared, gram)
-        refused = {task: reason for task, reason in zip(tasks, reasons, strict=True) if reason}
-        chosen = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=int)
+        refused = refused_tasks(tasks, whole, losses, shared, gram)
+        chosen = np.array([i for i, task in enumerate(tasks) if task not in refused], dtype=int)
         if not chosen.size or (refused and setting.must_skip(refused, losses)):
             return setting.skip(refused, losses)
         observation = Observation(
@@ -125,17 +124,3 @@ def _total(rows: Sequence[Row]) -> Row:
 def _in_order(rows: Sequence[Row], shared: set[Tensor]) -> list[Tensor]:
     """The shared parameters in the order in which the rows hold them: sums must not depend on the order of a set."""
     return list(dict.fromkeys(leaf for row in rows for leaf in row if leaf in shared))
-
-
-def _reasons(
-    tasks: Sequence[str], rows: Sequence[Row], losses: dict[str, float], shared: set[Tensor], gram: np.ndarray
-) -> list[str]:
-    """For each task why it must not be used, "" where its loss and its gradients are finite."""
-    reasons = []
-    for task, row, square in zip(tasks, rows, np.diag(gram), strict=True):
-        own = {parameter: gradient for parameter, gradient in row.items() if parameter not in shared}
-        if not np.isfinite(losses[task]):
-            reasons.append("non-finite loss")
-        else:
-            reasons.append("" if np.isfinite(square) and is_finite(own) else "non-finite gradient")
-    return reasons

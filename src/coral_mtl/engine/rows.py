@@ -29,14 +29,24 @@ HALF_PRECISION = 1e-6
 
 
 def harvest(
-    leaves: Iterable[Tensor], terms: Sequence[Term], seeds: Sequence[Tensor], *, retain_graph: bool = False
+    leaves: Iterable[Tensor],
+    terms: Sequence[Term],
+    seeds: Sequence[Tensor],
+    *,
+    retain_graph: bool = False,
+    only: bool = False,
 ) -> Row:
-    """Run one backward pass from `terms` and take the gradients of `leaves` away, leaving every `.grad` as it was."""
-    before = [(leaf, leaf.grad) for leaf in leaves]
+    """Run one backward pass from `terms` and take the gradients of `leaves` away, leaving every `.grad` as it was.
+
+    With `only`, the pass goes no further than `leaves`, which then may be any tensors of the graph.
+    """
+    before = [(leaf, leaf.grad if leaf.is_leaf else None) for leaf in leaves]
     for leaf, _ in before:
         leaf.grad = None
+    inputs = [leaf for leaf, _ in before] if only else None
+    roots = [term.root for term in terms]
     try:
-        torch.autograd.backward([term.root for term in terms], list(seeds), retain_graph=retain_graph)  # type: ignore[arg-type]
+        torch.autograd.backward(roots, list(seeds), retain_graph=retain_graph, inputs=inputs)  # type: ignore[arg-type]
         return {leaf: leaf.grad for leaf, _ in before if leaf.grad is not None}
     finally:
         for leaf, gradient in before:

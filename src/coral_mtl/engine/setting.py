@@ -1,6 +1,6 @@
 """What one optimiser step is done with, and the rules that hold however its gradients are computed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coral_mtl.engine.rows import add_to_grad
+from coral_mtl.engine.rows import Row, add_to_grad, is_finite
 from coral_mtl.engine.sharing import Sharing
-from coral_mtl.engine.step import Step
+from coral_mtl.engine.step import Space, Step
 from coral_mtl.engine.strategy import Decision, Observation, Strategy
 from coral_mtl.errors import StrategyError, TrainingError
 
@@ -89,6 +89,20 @@ class Setting:
         add_to_grad({parameter: gradient * self.host_scale for parameter, gradient in gradients})
 
 
+def refused_tasks(
+    tasks: Sequence[str], rows: Sequence[Row], losses: Mapping[str, float], shared: set[Tensor], gram: np.ndarray
+) -> dict[str, str]:
+    """Return the tasks whose loss, shared gradient (seen by its square in `gram`) or own gradient is not finite."""
+    refused = {}
+    for task, row, square in zip(tasks, rows, np.diag(gram), strict=True):
+        own = {parameter: gradient for parameter, gradient in row.items() if parameter not in shared}
+        if not np.isfinite(losses[task]):
+            refused[task] = "non-finite loss"
+        elif not np.isfinite(square) or not is_finite(own):
+            refused[task] = "non-finite gradient"
+    return refused
+
+
 def account(
     observation: Observation,
     decision: Decision,
@@ -97,6 +111,7 @@ def account(
     seconds: float,
     *,
     extended_gram: np.ndarray | None = None,
+    space: Space = "parameters",
 ) -> Step:
     """Put the figures of a step together; a task with an exactly zero shared gradient is listed as inactive.
 
@@ -107,6 +122,7 @@ def account(
         refused: tasks that were left out, with the reason.
         seconds: how long the strategy took.
         extended_gram: the Gram matrix with the direction in its last row, where that is no combination of gradients.
+        space: where gradients were measured.
     """
     tasks, gram = observation.tasks, observation.gram
     active = np.arange(len(tasks)) if gram is None else np.flatnonzero(observation.norms)
@@ -131,6 +147,7 @@ def account(
         gram=None if gram is None else gram[np.ix_(active, active)],
         descent=descent,
         update_norm=update_norm,
+        space=space,
         refreshed=decision.refreshed,
         solution=decision.solution,
         solver_seconds=seconds,

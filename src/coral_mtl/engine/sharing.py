@@ -4,7 +4,7 @@ A parameter is shared when two tasks or more have reached it with a gradient, at
 help from the user, and is right with tied weights, with heads that several tasks use, and for tasks that come and go.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -91,17 +91,20 @@ class Sharing:
 
 
 class Trace:
-    """One walk over the graph of some losses: which tasks reach each node, and which parameters lie behind it."""
+    """One walk over the graph of some losses: which tasks reach each node, and which parameters lie behind it.
 
-    def __init__(self, terms: Sequence[Term]) -> None:
-        self.order = _parents_first([term.node for term in terms if term.node is not None])
+    The walk does not go beyond the nodes in `stop`.
+    """
+
+    def __init__(self, terms: Sequence[Term], stop: Set[Node] = frozenset()) -> None:
+        self.order = _parents_first([term.node for term in terms if term.node is not None], stop)
         self.reached: dict[Node, int] = dict.fromkeys(self.order, 0)
         for position, term in enumerate(terms):
             if term.node is not None:
                 self.reached[term.node] |= 1 << position
         for node in self.order:
             for child, _ in node.next_functions:
-                if child is not None:
+                if child in self.reached:
                     self.reached[child] |= self.reached[node]
         self.leaves = {node: leaf for node in self.order if (leaf := _leaf_of(node)) is not None}
 
@@ -124,10 +127,10 @@ class Trace:
         return trunk
 
 
-def _parents_first(roots: Sequence[Node]) -> list[Node]:
+def _parents_first(roots: Sequence[Node], stop: Set[Node]) -> list[Node]:
     """Topological order of everything reachable from `roots` (depth-first, iterative: graphs can be deep)."""
     finished: list[Node] = []
-    seen = set()
+    seen = set(stop)
     for root in roots:
         if root in seen:
             continue

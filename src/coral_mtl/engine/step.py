@@ -1,11 +1,13 @@
 """What one call of `Engine.backward` did, as plain figures: the source of every diagnostic."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from coral_mtl.engine.solvers.solution import Solution
+
+Space = Literal["parameters", "features"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Step:
     gram: (T, T) inner products of the raw shared gradients, None where they were not measured at this step.
     descent: <g_t, d> by task, negative where this step hurts task t; empty where nothing was measured.
     update_norm: |d| on the shared parameters, None where nothing was measured.
+    space: whether the inner products are of gradients with respect to the shared parameters or to shared features.
     refreshed: whether the strategy solved for new coefficients (False: cached ones were reused).
     skipped: None, or why nothing was applied.
     solution: the solver's outcome where one ran.
@@ -35,6 +38,7 @@ class Step:
     gram: np.ndarray | None = None
     descent: dict[str, float] = field(default_factory=dict)
     update_norm: float | None = None
+    space: Space = "parameters"
     refreshed: bool = False
     skipped: str | None = None
     accumulating: bool = False

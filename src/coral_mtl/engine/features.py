@@ -1,0 +1,109 @@
+"""One optimiser step decided in the space of a shared representation Z: T passes through the heads, one behind them.
+
+The rows are dl_t/dZ, (B, F) each, and M_st = <dl_s/dZ, dl_t/dZ>. It bounds the problem on the parameters from above by
+a factor |dZ/dtheta|^2 (Sener & Koltun 2018, section 3.3) and costs hardly more than plain training.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, is_finite, seed
+from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
+from coral_mtl.engine.sharing import Trace
+from coral_mtl.engine.step import Step
+from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.terms import Term
+from coral_mtl.errors import StrategyError
+
+
+class FeatureRefresh:
+    """Collects gradients with respect to Z over the micro-batches of one step, then decides once.
+
+    Every micro-batch has a Z of its own, and the graph of its trunk is kept until the decision.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.losses: dict[str, Tensor] = {}
+        self.rows: dict[str, Row] = {}
+        self.features: list[Sequence[Tensor]] = []
+        self.trunk: dict[Tensor, None] = {}
+
+    def add(self, terms: Sequence[Term], features: Sequence[Tensor]) -> None:
+        """Take the rows of one micro-batch, down to its `features`."""
+        varying = [term for term in terms if term.root is not None]
+        behind = Trace([Term("", z, z) for z in features]).leaves.values()
+        own = [leaf for leaf in Trace(varying).all_leaves(self.setting.sharing) if leaf not in set(behind)]
+        self.trunk |= dict.fromkeys(behind)
+        self.features.append(features)
+        for term in terms:
+            self.losses[term.name] = self.losses.get(term.name, 0.0) + term.value.double()
+        for term in varying:
+            row = harvest([*features, *own], [term], [seed(term, self.setting.scale)], retain_graph=True, only=True)
+            add_row(self.rows.setdefault(term.name, {}), row)
+
+    def close(self) -> Step:
+        """Decide, run the trunk's backward once, fill `.grad`, and tell what was done."""
+        setting = self.setting
+        tasks, rows = list(self.rows), list(self.rows.values())
+        losses = host_values(self.losses)
+        shared = [z for features in self.features for z in features]
+        gram, precision = gram_matrix(rows, shared)
+        gram /= setting.host_scale**2
+        refused = refused_tasks(tasks, rows, losses, set(shared), gram)
+        chosen = np.array([i for i, task in enumerate(tasks) if task not in refused], dtype=int)
+        if not chosen.size or (refused and setting.must_skip(refused, losses)):
+            return setting.skip(refused, losses)
+        values = np.array([losses[task] for task in tasks])
+        observation = Observation(tuple(tasks), values, gram, precision, setting.step).subset(chosen)
+        before = setting.strategy.state_dict()
+        started = time.perf_counter()
+        decision = setting.decide(observation)
+        seconds = time.perf_counter() - started
+        heads = setting.head_coefficients(decision)
+        combined = combine([rows[i] for i in chosen], set(shared), decision.coefficients.tolist(), heads)
+        update = self._through_trunk(combined)
+        if not is_finite(update):
+            setting.strategy.load_state_dict(before)
+            refused = dict.fromkeys(observation.tasks, "non-finite gradient")
+            setting.must_skip(refused, losses)
+            return setting.skip(refused, losses)
+        add_to_grad(update)
+        setting.add_parameter_gradients(observation)
+        return account(observation, decision, losses, refused, seconds, space="features")
+
+    def _through_trunk(self, combined: Row) -> Row:
+        update = {leaf: gradient for leaf, gradient in combined.items() if leaf.is_leaf}
+        for features in self.features:
+            reached = [z for z in features if z in combined]
+            terms = [Term("", z.detach(), z) for z in reached]
+            add_row(update, harvest(self.trunk, terms, [combined[z] for z in reached]))
+        return update
+
+
+def require_features(terms: Sequence[Term], features: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor]:
+    """Return the shared representation as a sequence of tensors.
+
+    Raises:
+        StrategyError: there is none, it does not depend on a parameter, or a loss reaches a parameter behind it on
+            another way, so that the features do not carry the whole gradient.
+    """
+    chosen = [features] if isinstance(features, Tensor) else list(features or ())
+    if not chosen or any(z.grad_fn is None for z in chosen):
+        raise StrategyError(
+            'gram_on="features" needs the shared representation, as the trunk returned it\n'
+            "    call engine.backward(losses, features=z)"
+        )
+    behind = set(Trace([Term("", z, z) for z in chosen]).leaves.values())
+    nodes = {get_gradient_edge(z).node for z in chosen}
+    around = Trace([term for term in terms if term.root is not None], stop=nodes).leaves.values()
+    if any(leaf in behind for leaf in around):
+        raise StrategyError(
+            "a parameter behind the features is also used in another way (tied weights?), so the features do not "
+            'carry the whole gradient\n    take gram_on="parameters"'
+        )
+    return chosen
