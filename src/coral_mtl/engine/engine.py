@@ -1,8 +1,9 @@
 """The heart: named losses go in, one well-chosen gradient comes out in `.grad`, and what happened is returned."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from coral_mtl.engine.features import FeatureRefresh, require_features
+from coral_mtl.engine.ghost import RATIO, GhostRows
 from coral_mtl.engine.known import Known
 from coral_mtl.engine.refresh import Refresh
 from coral_mtl.engine.setting import NonFinite, Setting, Specific, host_values
@@ -20,6 +22,7 @@ from coral_mtl.engine.strategy import Needs, Observation, Strategy
 from coral_mtl.engine.terms import Losses, Term, named_terms
 from coral_mtl.errors import StrategyError
 
+RowForm = Literal["auto", "stored", "ghost"]
 Window = Refresh | FeatureRefresh | Known
 
 
@@ -49,6 +52,7 @@ class Engine:
         specific: Specific = "plain",
         nonfinite: NonFinite = "skip",
         gram_on: Space = "parameters",
+        rows: RowForm = "auto",
     ) -> None:
         """Bind a strategy to a model.
 
@@ -68,6 +72,8 @@ class Engine:
             gram_on: the space in which a strategy sees the gradients: that of the shared parameters, or that of a
                 shared representation, which `backward` is then given as `features` (one backward of the trunk, cheap;
                 what a strategy promises then holds in that space only).
+            rows: "stored" keeps one gradient per task of every shared parameter; "auto" does without those of the
+                layers where exact inner products come cheaper (see ghost.py), "ghost" without all that it can.
 
         Raises:
             StrategyError: `shared` is empty, the model is wrapped in DistributedDataParallel, or `gram_on="features"`
@@ -91,6 +97,7 @@ class Engine:
         self._nonfinite: NonFinite = nonfinite
         self._gram_on: Space = gram_on
         self._sharing = Sharing(named, given)
+        self._ghost = _ghost_rows(model, strategy, rows)
         self._window: Window | None = None
         self._steps = 0
         self._known_tasks: list[str] = list(tasks or ())
@@ -132,10 +139,11 @@ class Engine:
             raise StrategyError('features has no effect: build the engine with gram_on="features"')
         window = self._window or self._open(terms, scaler, accumulate, measure)
         self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
-        if isinstance(window, FeatureRefresh):
-            window.add(terms, require_features(terms, features))
-        else:
-            window.add(terms)
+        with _calls_of_this_pass(self._ghost):
+            if isinstance(window, FeatureRefresh):
+                window.add(terms, require_features(terms, features))
+            else:
+                window.add(terms)
         if accumulate:
             self._window = window
             return Step(losses={term.name: float(term.value) for term in terms}, accumulating=True)
@@ -158,7 +166,9 @@ class Engine:
         known_beforehand = needs is Needs.NOTHING or (needs is Needs.LOSSES and not accumulate)
         if known_beforehand and not measure:
             return Known(setting)
-        return FeatureRefresh(setting) if self._gram_on == "features" else Refresh(setting)
+        if self._gram_on == "features":
+            return FeatureRefresh(setting)
+        return Refresh(setting, None if accumulate else self._ghost)
 
     def _finished(self, step: Step) -> Step:
         """Count the step, and list the tasks that were left out of it because they are absent or constant."""
@@ -195,6 +205,10 @@ class Engine:
         self.strategy.observe_after(
             Observation(tasks=tuple(values), losses=np.array(list(values.values())), step=self._steps)
         )
+
+    def stored_layers(self) -> dict[str, str]:
+        """Linear and Conv2d layers whose rows were stored at the last refresh, each with the reason (see `rows`)."""
+        return {} if self._ghost is None else dict(self._ghost.reasons)
 
     def end_epoch(self) -> None:
         """Tell the strategy that an epoch is over (DWA averages over epochs)."""
@@ -233,6 +247,30 @@ def backward(
 ) -> Step:
     """Add one step's gradients to `.grad`: `Engine.backward` in one call, which judges sharing by this step alone."""
     return Engine(strategy, shared=shared).backward(losses, scaler=scaler)
+
+
+def _ghost_rows(model: object, strategy: Strategy, rows: RowForm) -> GhostRows | None:
+    if rows != "stored" and isinstance(model, nn.Module) and strategy.needs < Needs.ROWS:
+        return GhostRows(model, ratio=RATIO if rows == "auto" else float("inf"))
+    if rows == "ghost":
+        raise StrategyError(
+            'rows="ghost" needs a module, and a strategy that works on the Gram matrix\n    leave it at "auto"'
+        )
+    return None
+
+
+@contextmanager
+def _calls_of_this_pass(ghost: GhostRows | None) -> Iterator[None]:
+    """Tell ghost rows which calls of a layer are recomputation, and drop the noted ones when the pass is over."""
+    if ghost is None:
+        yield
+        return
+    ghost.in_backward = True
+    try:
+        yield
+    finally:
+        ghost.in_backward = False
+        ghost.forget()
 
 
 def _by_position(parameters: Iterable[Tensor]) -> dict[str, Tensor]:

@@ -1,11 +1,13 @@
 """One optimiser step that computes every task's gradient by itself: a row per task, a Gram matrix, a decision."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from torch import Tensor
 
+from coral_mtl.engine.ghost import GhostPass, GhostRows
 from coral_mtl.engine.raw import CollectedRows
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, multiply, seed
 from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
@@ -22,8 +24,10 @@ class Refresh:
     A strategy that asks for several independent batches gets the rows of micro-batch i in batch i modulo their number.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, ghost: GhostRows | None = None) -> None:
         self.setting = setting
+        self.ghost = ghost
+        self.ghost_pass: GhostPass | None = None
         self.losses: dict[str, Tensor] = {}
         self.batches: list[dict[str, Row]] = [{} for _ in range(setting.strategy.batches)]
         self.micro_batches = 0
@@ -32,15 +36,38 @@ class Refresh:
     def add(self, terms: Sequence[Term]) -> None:
         """Take the rows of one micro-batch; the last backward pass frees the graph."""
         varying = [term for term in terms if term.root is not None]
-        leaves = Trace(varying).all_leaves(self.setting.sharing)
+        trace = Trace(varying)
+        leaves = trace.all_leaves(self.setting.sharing)
         rows = self.batches[self.micro_batches % len(self.batches)]
         self.micro_batches += 1
         for term in terms:
             self.losses[term.name] = self.losses.get(term.name, 0.0) + term.value.double()
+        if self.ghost is not None and self._ghost_rows(self.ghost, varying, trace, leaves):
+            return
         for term in varying:
-            start = seed(term, self.setting.scale)
-            row = harvest(leaves, [term], [start], retain_graph=term is not varying[-1])
+            row = self._row(term, leaves, retain_graph=term is not varying[-1])
             add_row(rows.setdefault(term.name, {}), row)
+
+    def _row(self, term: Term, leaves: Sequence[Tensor], *, retain_graph: bool, only: bool = False) -> Row:
+        return harvest(leaves, [term], [seed(term, self.setting.scale)], retain_graph=retain_graph, only=only)
+
+    def _ghost_rows(self, ghost: GhostRows, terms: Sequence[Term], trace: Trace, leaves: Sequence[Tensor]) -> bool:
+        """Take rows without the ghost layers' weights; False if a first comparison with explicit rows forbids it."""
+        ghost_pass = ghost.plan(trace, self.setting.sharing.shared, len(terms))
+        if not ghost_pass.weights:
+            return False
+        stored = [leaf for leaf in leaves if leaf not in ghost_pass.weights]
+        rows: dict[str, Row] = {}
+        for term in terms:
+            proof = [] if rows else [leaf for leaf in leaves if leaf in ghost_pass.unproven]
+            last = term is terms[-1] and not proof
+            run = partial(self._row, term, [*stored, *proof], retain_graph=not last, only=True)
+            rows[term.name] = ghost_pass.record(run)
+            if proof and not ghost_pass.prove(rows[term.name]):
+                return False
+        self.batches[0] = rows
+        self.ghost_pass = ghost_pass
+        return True
 
     def close(self) -> Step:
         """Decide, fill `.grad`, and tell what was done."""
@@ -51,9 +78,11 @@ class Refresh:
         scale = self._unscale(batches)
         whole = batches[0] if len(batches) == 1 else [_total([rows[i] for rows in batches]) for i in range(len(tasks))]
         losses = host_values(self.losses)
-        shared = setting.sharing.learn(dict(zip(tasks, whole, strict=True)))
+        shared = setting.sharing.learn(self._reached(tasks, whole))
         parameters = _in_order(whole, shared)
         gram, precision = gram_matrix(whole, parameters)
+        if self.ghost_pass is not None:
+            gram += self.ghost_pass.gram()
         gram /= scale**2
         refused = refused_tasks(tasks, whole, losses, shared, gram)
         chosen = np.array([i for i, task in enumerate(tasks) if task not in refused], dtype=int)
@@ -75,7 +104,7 @@ class Refresh:
             observation, decision, losses, refused, seconds, extended_gram=_extended_gram(rows, parameters, decision)
         )
         self.batches = []
-        self._apply(rows, parameters, decision)
+        self._apply(rows, parameters, decision, chosen.tolist())
         setting.add_parameter_gradients(observation)
         return step
 
@@ -95,10 +124,20 @@ class Refresh:
             multiply(row, 1 / self.setting.host_scale)
         return 1.0
 
-    def _apply(self, rows: list[Row], parameters: list[Tensor], decision: Decision) -> None:
+    def _reached(self, tasks: Sequence[str], rows: Sequence[Row]) -> dict[str, Iterable[Tensor]]:
+        """The parameters that each task reached, those of ghost layers among them."""
+        if self.ghost_pass is None:
+            return dict(zip(tasks, rows, strict=True))
+        return {
+            task: [*row, *self.ghost_pass.reached(i)] for i, (task, row) in enumerate(zip(tasks, rows, strict=True))
+        }
+
+    def _apply(self, rows: list[Row], parameters: list[Tensor], decision: Decision, chosen: list[int]) -> None:
         setting = self.setting
         coefficients, heads = decision.coefficients.tolist(), setting.head_coefficients(decision)
         result = combine(rows, set(parameters), coefficients, heads)
+        if self.ghost_pass is not None:
+            result |= self.ghost_pass.combined(dict(zip(chosen, coefficients, strict=True)))
         if decision.direction is not None:
             result |= dict(zip(parameters, decision.direction, strict=True))
         if self._needs_rows:

@@ -80,6 +80,16 @@ def gram_matrix(rows: Sequence[Row], parameters: Iterable[Tensor]) -> tuple[np.n
     return gram, precision
 
 
+def inner_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> np.ndarray:
+    """Return <left_s, right_t> for two lists of tensors of one shape, with the accuracy of `gram_matrix`."""
+    total = torch.zeros(len(left), len(right), dtype=torch.float64, device=left[0].device)
+    for ours, theirs in zip(
+        _tiles([[x.reshape(-1)] for x in left]), _tiles([[x.reshape(-1)] for x in right]), strict=True
+    ):
+        total += _product(ours, theirs)
+    return total.cpu().numpy()
+
+
 def combine(
     rows: Sequence[Row], shared: set[Tensor], coefficients: Sequence[float], head_coefficients: Sequence[float]
 ) -> Row:
@@ -167,17 +177,21 @@ def _sum_of_tiles(groups: Mapping[Group, list[list[Tensor]]], tasks: int, tile_t
         total = torch.zeros(len(reached), len(reached), dtype=torch.float64, device=device)
         with torch.autocast(device.type, enabled=False):
             for tile in _tiles(columns):
-                total += _product(tile.to(wide))
+                tile = tile.to(wide)  # noqa: PLW2901
+                total += _product(tile, tile)
         gram[np.ix_(reached, reached)] += total.cpu().numpy()
     return (gram + gram.T) / 2
 
 
-def _product(tile: Tensor) -> Tensor:
-    """Return tile @ tile.T in float64, from products over strips of its columns."""
-    whole = tile.shape[1] // STRIP * STRIP
-    strips = tile[:, :whole].unflatten(1, (-1, STRIP)).transpose(0, 1) if whole else tile[None, :, :0]
-    rest = tile[:, whole:]
-    return torch.bmm(strips, strips.mT).double().sum(0) + (rest @ rest.T).double()
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right.T in float64, from products over strips of their columns."""
+    whole = left.shape[1] // STRIP * STRIP
+    rest = (left[:, whole:] @ right[:, whole:].T).double()
+    return torch.bmm(_strips(left, whole), _strips(right, whole).mT).double().sum(0) + rest
+
+
+def _strips(tile: Tensor, columns: int) -> Tensor:
+    return tile[:, :columns].reshape(len(tile), -1, STRIP).transpose(0, 1)
 
 
 def _tiles(columns: Sequence[Sequence[Tensor]]) -> Iterator[Tensor]:

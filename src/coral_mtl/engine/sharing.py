@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from coral_mtl.engine.rows import Row
 from coral_mtl.engine.terms import Term
 
 
@@ -23,15 +22,15 @@ class Sharing:
         self._owner: dict[Tensor, str] = {}
         self._shared: set[Tensor] = set()
 
-    def learn(self, rows: Mapping[str, Row]) -> set[Tensor]:
+    def learn(self, reached: Mapping[str, Iterable[Tensor]]) -> set[Tensor]:
         """Take note of who reached what, and return the parameters that are shared as far as is known now.
 
         Tensors that are not parameters of the model (inputs that require a gradient) are judged by this step alone.
         """
         strangers: dict[Tensor, str] = {}
         shared: set[Tensor] = set()
-        for task, row in rows.items():
-            for parameter in row:
+        for task, parameters in reached.items():
+            for parameter in parameters:
                 known = parameter in self._names
                 if (self._owner if known else strangers).setdefault(parameter, task) != task:
                     (self._shared if known else shared).add(parameter)
@@ -111,6 +110,15 @@ class Trace:
     def met(self) -> list[Tensor]:
         """The leaves that two tasks or more reach."""
         return [leaf for node, leaf in self.leaves.items() if self.reached[node].bit_count() > 1]
+
+    def uses_of_leaves(self) -> dict[Tensor, int]:
+        """How many edges of the graph lead to each leaf."""
+        uses = dict.fromkeys(self.leaves.values(), 0)
+        for node in self.order:
+            for child, _ in node.next_functions:
+                if child in self.leaves:
+                    uses[self.leaves[child]] += 1
+        return uses
 
     def all_leaves(self, sharing: Sharing) -> list[Tensor]:
         """The model's parameters that require a gradient, and any other leaf that the losses reach."""
