@@ -247,3 +247,42 @@ def test_ghost_rows_need_a_module():
     model, _ = build("mlp")
     with pytest.raises(StrategyError, match="needs a module"):
         Engine(InverseNorm(), model.parameters(), rows="ghost")
+
+
+def test_row_bytes_count_what_is_stored():
+    model, inputs = build("mlp")
+    stored, ghost = Engine(InverseNorm(), model, rows="stored"), Engine(InverseNorm(), model, rows="ghost")
+    for engine in (stored, ghost):
+        for _ in range(2):
+            engine.backward(model.losses(inputs))
+    sizes = {n: p.numel() for n, p in model.named_parameters() if n.startswith("trunk")}
+    assert stored.row_bytes(3) == 3 * 8 * sum(sizes.values())
+    assert ghost.row_bytes(3) == 3 * 8 * sizes["trunk.0.bias"]
+
+
+@pytest.mark.parametrize("update_frequency", [1, 2])
+def test_rows_held_in_bfloat16(update_frequency):
+    (one, inputs), (other, _) = build("convolutions"), build("convolutions")
+    one.float(), other.float()
+    full = Engine(InverseNorm(update_frequency=update_frequency), one, rows="stored")
+    half = Engine(InverseNorm(update_frequency=update_frequency), other, rows="stored", row_dtype=torch.bfloat16)
+    for _ in range(3):
+        clear(one)
+        clear(other)
+        expected, step = full.backward(one.losses(inputs.float())), half.backward(other.losses(inputs.float()))
+        assert step.weights == pytest.approx(expected.weights, rel=1e-2)
+        for (name, p), q in zip(one.named_parameters(), other.parameters(), strict=True):
+            if p.grad is not None:
+                assert q.grad.dtype is torch.float32
+                tolerance = 1e-6 if name.startswith("heads") else 1e-2
+                torch.testing.assert_close(q.grad, p.grad, rtol=tolerance, atol=tolerance * p.grad.abs().max().item())
+    assert half.row_bytes(3) * 2 == full.row_bytes(3)
+
+
+def test_narrow_rows_do_not_disprove_ghost_rows():
+    model, inputs = build("mlp")
+    model.float()
+    engine = Engine(InverseNorm(), model, rows="ghost", row_dtype=torch.bfloat16)
+    for _ in range(3):
+        engine.backward(model.losses(inputs.float()))
+    assert "trunk.2" not in engine.stored_layers()

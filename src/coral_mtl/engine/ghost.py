@@ -81,6 +81,7 @@ class GhostRows:
         self.ratio = ratio
         self.in_backward = False
         self.proven: set[Layer] = set()
+        self.taken: set[Tensor] = set()
         self.reasons: dict[str, str] = {}
         self._banned: dict[Layer, str] = {}
         self._calls: dict[Layer, list[Call]] = {}
@@ -113,6 +114,7 @@ class GhostRows:
                 self.reasons[name] = reason
             else:
                 chosen[module] = made
+        self.taken = {module.weight for module in chosen}
         return GhostPass(chosen, self)
 
     def ban(self, module: Layer, error: float) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coral_mtl.engine.ghost import GhostPass, GhostRows
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, multiply, seed
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, multiply, narrow, seed
 from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
@@ -46,10 +46,14 @@ class Refresh:
             return
         for term in varying:
             row = self._row(term, leaves, retain_graph=term is not varying[-1])
-            add_row(rows.setdefault(term.name, {}), row)
+            add_row(rows.setdefault(term.name, {}), self._narrowed(row))
 
     def _row(self, term: Term, leaves: Sequence[Tensor], *, retain_graph: bool, only: bool = False) -> Row:
         return harvest(leaves, [term], [seed(term, self.setting.scale)], retain_graph=retain_graph, only=only)
+
+    def _narrowed(self, row: Row) -> Row:
+        row_type = self.setting.row_type
+        return row if row_type is None else narrow(row, self.setting.sharing.shared, row_type)
 
     def _ghost_rows(self, ghost: GhostRows, terms: Sequence[Term], trace: Trace, leaves: Sequence[Tensor]) -> bool:
         """Take rows without the ghost layers' weights; False if a first comparison with explicit rows forbids it."""
@@ -65,6 +69,7 @@ class Refresh:
             rows[term.name] = ghost_pass.record(run)
             if proof and not ghost_pass.prove(rows[term.name]):
                 return False
+            rows[term.name] = self._narrowed(rows[term.name])
         self.batches[0] = rows
         self.ghost_pass = ghost_pass
         return True

@@ -5,7 +5,7 @@ over there when nobody else holds it, and copies when somebody does, so rows nev
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import torch
@@ -58,6 +58,11 @@ def seed(term: Term, factor: float | Tensor) -> Tensor:
     return torch.ones_like(term.value) * factor
 
 
+def narrow(row: Row, shared: Set[Tensor], row_type: torch.dtype) -> Row:
+    """Return the row with its shared gradients held in `row_type`."""
+    return {leaf: gradient.to(row_type) if leaf in shared else gradient for leaf, gradient in row.items()}
+
+
 def add_row(total: Row, row: Row) -> None:
     """Add `row` to `total` in place; `total` takes the tensors of parameters that it did not hold yet."""
     both = [(total[leaf], gradient) for leaf, gradient in row.items() if leaf in total]
@@ -99,6 +104,7 @@ def combine(
         for factor, chosen in ((shared_factor, shared & row.keys()), (head_factor, row.keys() - shared)):
             fresh = [leaf for leaf in row if leaf in chosen and leaf not in direction]
             known = [leaf for leaf in row if leaf in chosen and leaf in direction]
+            row.update((leaf, row[leaf].to(leaf.dtype)) for leaf in fresh)  # rows may be held in a narrower type
             if fresh and factor != 1.0:
                 torch._foreach_mul_([row[leaf] for leaf in fresh], factor)
             if known and factor != 0.0:

@@ -24,6 +24,7 @@ class Setting:
 
     scale: factor of a GradScaler on every gradient (1 without one); `host_scale` is the same as a number.
     step: number of optimiser steps decided before.
+    row_type: the type in which rows are held between a task's backward pass and the combination; None: their own.
     """
 
     strategy: Strategy
@@ -34,6 +35,7 @@ class Setting:
     host_scale: float
     scaled: bool
     step: int
+    row_type: torch.dtype | None = None
 
     def decide(self, observation: Observation) -> Decision:
         """Ask the strategy; raise StrategyError if it answers with something that is not a finite number per task."""
