@@ -97,7 +97,7 @@ class PCGrad(GradientStrategy):
 
     def solve(self, observation: Observation) -> Decision:
         count = len(observation.tasks)
-        coefficients = project_conflicts(observation.require_gram(), self._orders(count)).sum(axis=0)
+        coefficients = project_conflicts(observation.require_gram(), self._generator.visiting_orders(count)).sum(axis=0)
         return Decision(coefficients / count if self.reduction == "mean" else coefficients)
 
     def reset(self) -> None:
@@ -110,12 +110,6 @@ class PCGrad(GradientStrategy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self._generator.load_state_dict(state)
-
-    def _orders(self, count: int) -> np.ndarray:
-        """(T, T - 1) visiting orders: uniform keys, sorted, with each task itself last and cut off."""
-        keys = self._generator.uniform(count * count).reshape(count, count)
-        np.fill_diagonal(keys, np.inf)
-        return np.argsort(keys, axis=1)[:, :-1]
 
 
 class PCGradOptimizer:

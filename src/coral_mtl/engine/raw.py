@@ -1,6 +1,7 @@
 """The coordinates of the gradients, for the few strategies that need more than their inner products."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -43,9 +44,7 @@ class CollectedRows:
 
     def cross_gram(self, first: int | None = None, second: int | None = None) -> np.ndarray:
         """See `RawRows.cross_gram`."""
-        tasks = len(self._batches[0])
-        gram, _ = gram_matrix([row for batch in self._batches for row in batch], self._parameters)
-        blocks = gram.reshape(len(self._batches), tasks, len(self._batches), tasks)
+        blocks = self._blocks
         chosen = blocks.sum(0) if first is None else blocks[first] * len(self._batches)
         return chosen.sum(1) if second is None else chosen[:, second] * len(self._batches)
 
@@ -57,6 +56,13 @@ class CollectedRows:
     def subset(self, chosen: Sequence[int]) -> Self:
         """See `RawRows.subset`."""
         return type(self)(self.names, self._parameters, [[batch[i] for i in chosen] for batch in self._batches])
+
+    @cached_property
+    def _blocks(self) -> np.ndarray:
+        """Inner products of all rows, by (batch, task, batch, task)."""
+        count, tasks = len(self._batches), len(self._batches[0])
+        gram, _ = gram_matrix([row for batch in self._batches for row in batch], self._parameters)
+        return gram.reshape(count, tasks, count, tasks)
 
     def _whole(self) -> list[Row]:
         tasks = range(len(self._batches[0]))

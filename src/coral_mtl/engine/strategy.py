@@ -153,7 +153,7 @@ class Strategy(ABC):
     """A balancing method; its options are the keyword-only parameters of `__init__` (see options.py)."""
 
     kind: ClassVar[Literal["loss weighting", "gradient strategy"]]
-    needs: ClassVar[Needs]
+    needs: Needs
     convention: ClassVar[Literal["sum", "mean", "own"]] = "own"
     """Without conflict and imbalance, does d equal the sum of the gradients, their mean, or something of its own?"""
     paper: ClassVar[str] = ""
@@ -393,6 +393,12 @@ class SeededGenerator:
     def permutation(self, count: int) -> np.ndarray:
         """A random order of 0 .. count-1."""
         return torch.randperm(count, generator=self._generator).numpy()
+
+    def visiting_orders(self, count: int) -> np.ndarray:
+        """(count, count - 1) indices, row i a random order of all but i: uniform keys, sorted, with i last and cut."""
+        keys = self.uniform(count * count).reshape(count, count)
+        np.fill_diagonal(keys, np.inf)
+        return np.argsort(keys, axis=1)[:, :-1]
 
     def reset(self) -> Self:
         """Start again from the seed."""
