@@ -1,12 +1,19 @@
 """The errors that coral-mtl raises for mistakes a user can mend: each says what is wrong, why, and what to do next."""
 
+from collections.abc import Mapping
+
 
 class CoralError(Exception):
-    """Base of all errors of coral-mtl; `option` names the option that is at fault, where one is."""
+    """Base of all errors of coral-mtl.
 
-    def __init__(self, message: str, *, option: str | None = None) -> None:
+    `option` names the option that is at fault, where one is; `unused` holds the options that were given without effect,
+    each with the reason.
+    """
+
+    def __init__(self, message: str, *, option: str | None = None, unused: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.option = option
+        self.unused = dict(unused or {})
 
 
 class ConfigError(CoralError, ValueError):

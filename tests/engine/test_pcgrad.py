@@ -108,13 +108,13 @@ def test_orders_are_uniform_without_the_task_itself():
     strategy = PCGrad(seed=1)
     counts = {}
     for _ in range(6000):
-        orders = strategy._orders(4)
+        orders = strategy._generator.visiting_orders(4)
         assert all(i not in orders[i] for i in range(4))
         key = tuple(orders[2].tolist())
         counts[key] = counts.get(key, 0) + 1
     assert len(counts) == 6
     assert all(abs(count - 1000) < 5 * np.sqrt(1000) for count in counts.values())
-    assert PCGrad()._orders(1).shape == (1, 0)
+    assert PCGrad()._generator.visiting_orders(1).shape == (1, 0)
 
 
 def test_draws_from_a_generator_of_its_own():

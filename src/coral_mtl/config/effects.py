@@ -1,0 +1,98 @@
+"""What keys of different sections mean for one another: which have no effect, and which select the worst."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from coral_mtl.config.draft import Draft
+from coral_mtl.config.problems import KeyPath
+
+METRIC: KeyPath = ("trainer", "model_selection_metric")
+MODE: KeyPath = ("trainer", "metric_mode")
+
+Get = Callable[[KeyPath], Any]
+"""Returns the value of a key, its default where it is not given; raises Doubtful where a problem leaves it open."""
+
+
+class Doubtful(Exception):  # noqa: N818 - not an error: the check at hand cannot be made
+    """A check depends on a key that has a problem of its own."""
+
+
+def _trainer(get: Get, key: str) -> Any:
+    return get(("trainer", key))
+
+
+def _mixed_precision_dtype(get: Get, strategy: Any) -> str | None:
+    return None if _trainer(get, "use_mixed_precision") else "trainer.use_mixed_precision is false"
+
+
+def _validation_choice(get: Get, strategy: Any) -> str | None:
+    frequency, epochs = _trainer(get, "val_frequency"), _trainer(get, "epochs")
+    if frequency <= epochs:
+        return None
+    return f"trainer.val_frequency ({frequency}) is above trainer.epochs ({epochs}), so that the end is validated alone"
+
+
+def _max_nonfinite_steps(get: Get, strategy: Any) -> str | None:
+    if _trainer(get, "nonfinite") != "raise":
+        return None
+    if _trainer(get, "use_mixed_precision") and _trainer(get, "mixed_precision_dtype") == "float16":
+        return None  # steps that overflow the gradient scaler's range are skipped all the same
+    return "the first such step ends the run (trainer.nonfinite: raise)"
+
+
+def _gradient_every(get: Get, strategy: Any) -> str | None:
+    if get(("optimizer", "use_pcgrad_wrapper")):
+        return "PCGrad measures the gradients at every step (optimizer.use_pcgrad_wrapper: true)"
+    if strategy is None:
+        raise Doubtful
+    if strategy.needs >= type(strategy.needs).GRAM and strategy.update_frequency == 1:
+        return f"{get(('loss', 'weighting_strategy', 'type'))} measures the gradients at every step"
+    return None
+
+
+_BETTER = {"accuracy": "max", "r2": "max", "score": "max", "loss": "min", "mae": "min", "rmse": "min"}
+"""Which values of a metric are better, by the last part of its name."""
+
+RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
+    ("trainer", "mixed_precision_dtype"): _mixed_precision_dtype,
+    MODE: _validation_choice,
+    ("trainer", "early_stopping"): _validation_choice,
+    ("trainer", "max_nonfinite_steps"): _max_nonfinite_steps,
+    ("diagnostics", "gradient_every"): _gradient_every,
+}
+
+
+def check_effects(draft: Draft, strategy: Any) -> None:
+    """Note the written keys that have no effect, and report a metric whose worst values would be selected.
+
+    `strategy` is the built strategy, None where it has a problem.
+    """
+
+    def get(path: KeyPath) -> Any:
+        if not draft.sure(path):
+            raise Doubtful
+        return draft.value(path)
+
+    idle = idle_keys(get, strategy)
+    draft.idle |= {path: reason for path, reason in idle.items() if draft.given(path)}
+    if MODE not in idle:
+        with suppress(Doubtful):
+            _check_mode(draft, get(METRIC), get(MODE))
+
+
+def idle_keys(get: Get, strategy: Any) -> dict[KeyPath, str]:
+    """Return the keys that have no effect beside the others, each with the reason; doubtful ones are not among them."""
+    idle: dict[KeyPath, str] = {}
+    for path, rule in RULES.items():
+        with suppress(Doubtful):
+            reason = rule(get, strategy)
+            idle |= {path: reason} if reason else {}
+    return idle
+
+
+def _check_mode(draft: Draft, metric: str, mode: str) -> None:
+    better = _BETTER.get(metric.rpartition(".")[2], mode)
+    if better != mode:
+        message = f"{mode} selects the worst values of trainer.model_selection_metric ({metric})"
+        draft.report(MODE, message, f"write metric_mode: {better}")

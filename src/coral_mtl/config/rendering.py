@@ -1,0 +1,27 @@
+"""A resolved configuration, written as YAML that trains again as it is."""
+
+from typing import Any
+
+from coral_mtl.config.effects import idle_keys
+from coral_mtl.config.problems import KeyPath
+from coral_mtl.config.sections import Config
+from coral_mtl.config.yaml_1_2 import write
+
+
+def dump_config(config: Config) -> str:
+    """Return the configuration as YAML, defaults included; `load_config` reads it back equal.
+
+    Keys that have no effect in this run are left out, since giving one is an error.
+    """
+    plain = config.model_dump(mode="json")
+    for path in idle_keys(lambda path: _value(config, path), config.loss.weighting_strategy.build()):
+        section, key = map(str, path)
+        del plain[section][key]
+    return write(plain)
+
+
+def _value(config: Config, path: KeyPath) -> Any:
+    value: Any = config
+    for key in path:
+        value = getattr(value, str(key))
+    return value

@@ -1,0 +1,175 @@
+"""Every key of a configuration, with its type, range, default and meaning.
+
+A section with `type` and `params` is a block: the type is a name of its registry, and the params are the options of the
+class of that name, checked in blocks.py. The help texts here are what CONFIGS_README.md and editors show.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from coral_mtl import registry as registries
+from coral_mtl.options import NonNegative, NonNegativeInt, Positive, PositiveInt
+
+
+class Section(BaseModel):
+    """A part of a configuration: unknown keys are errors, and nothing is converted from one type to another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Block(Section):
+    """A section that names a class of a registry and gives its options."""
+
+    registry: ClassVar[registries.Registry]
+
+    type: str
+    params: dict[str, Any] = Field(default_factory=dict, description="Options of the type, see its table.")
+
+    def build(self, *arguments: Any) -> Any:
+        """Build the class named by `type` with the options `params`, and by position what the run provides."""
+        return self.registry.get(self.type)(*arguments, **self.params)
+
+
+class Data(Block):
+    """What to train and validate on."""
+
+    registry = registries.data
+
+    type: str = Field(description="Name of a data set; case, `_` and `-` do not count, as in every `type`.")
+    batch_size: PositiveInt = Field(default=64, description="Samples in a batch.")
+    num_workers: NonNegativeInt = Field(
+        default=0, description="Processes that load batches; 0 loads in the training process."
+    )
+
+
+class Model(Block):
+    """The network: a trunk that tasks share, and a head for each."""
+
+    registry = registries.models
+
+    type: str = Field(description="Name of a model.")
+
+
+class WeightingStrategy(Block):
+    """How the tasks' losses or gradients are balanced."""
+
+    registry = registries.strategies
+
+    type: str = Field(default="Equal", description="Name of a strategy, see `coral-mtl strategies list`.")
+
+
+class Loss(Block):
+    """Predictions to one loss term per task, and how the terms are balanced."""
+
+    registry = registries.losses
+
+    type: str = Field(default="CompositeHierarchical", description="Name of a loss.")
+    weighting_strategy: WeightingStrategy = Field(
+        default_factory=WeightingStrategy, description="How the tasks are balanced."
+    )
+
+
+class Optimizer(Block):
+    """How the balanced gradient moves the parameters."""
+
+    registry = registries.optimizers
+
+    type: str = Field(default="AdamWPolyDecay", description="Name of an optimiser.")
+    use_pcgrad_wrapper: bool = Field(
+        default=False, description="Put PCGrad on the gradients of the weighted losses; for loss weightings only."
+    )
+
+
+class EarlyStopping(Section):
+    """When to stop before the last epoch."""
+
+    patience: PositiveInt = Field(
+        default=5, description="Stop after this many validations in a row without a new best."
+    )
+    min_delta: NonNegative = Field(
+        default=0.0,
+        description="A validation is a new best only if it is better by more than this, in units of the metric.",
+    )
+
+
+class Trainer(Section):
+    """The training loop."""
+
+    epochs: PositiveInt = Field(default=10, description="Passes over the training data.")
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = Field(
+        default="auto", description="`auto` (a GPU if there is one), `cpu`, `mps`, `cuda` or `cuda:<number>`."
+    )
+    use_mixed_precision: bool = Field(
+        default=False, description="Compute the forward passes in `mixed_precision_dtype`."
+    )
+    mixed_precision_dtype: Literal["bfloat16", "float16"] = Field(
+        default="bfloat16",
+        description="Type of the forward passes in mixed precision; `float16` uses a gradient scaler.",
+    )
+    gradient_accumulation_steps: PositiveInt = Field(
+        default=1, description="Batches per optimiser step; the result is that of one batch so many times as large."
+    )
+    max_grad_norm: Positive | None = Field(
+        default=None, description="Clip the norm of the whole gradient to this; null does not clip."
+    )
+    nonfinite: Literal["skip", "raise", "drop"] = Field(
+        default="skip",
+        description="At a loss or gradient that is not finite: `skip` the step, `raise` an error, or `drop` the task "
+        "from the step.",
+    )
+    max_nonfinite_steps: PositiveInt = Field(
+        default=20,
+        description="The run fails after this many steps in a row with a loss or gradient that is not finite.",
+    )
+    val_frequency: PositiveInt = Field(
+        default=1, description="Epochs from one validation to the next; the end of the run is validated always."
+    )
+    model_selection_metric: str = Field(
+        default="global.score",
+        description="Validation metric that picks the best checkpoint, such as `tasks.<task>.accuracy`.",
+    )
+    metric_mode: Literal["max", "min"] = Field(
+        default="max", description="Whether larger or smaller values of it are better."
+    )
+    early_stopping: EarlyStopping | None = Field(default=None, description="When to stop early; null never does.")
+    checkpoint_every: PositiveInt = Field(
+        default=200,
+        description="Optimiser steps from one saved checkpoint to the next; the end of an epoch is saved always.",
+    )
+    deterministic: bool = Field(
+        default=True, description="Use deterministic algorithms: equal seeds give equal results."
+    )
+    output_dir: Path | None = Field(
+        default=None, description="The run's folder; null makes `runs/<name>/<date>_<strategy>_s<seed>`."
+    )
+
+
+class Diagnostics(Section):
+    """What is written to loss_diagnostics.jsonl."""
+
+    record_every: PositiveInt = Field(default=1, description="Optimiser steps from one record to the next.")
+    gradient_every: PositiveInt = Field(
+        default=50,
+        description="Optimiser steps from one measurement of the tasks' gradients to the next, at steps whose strategy "
+        "does not look at gradients.",
+    )
+
+
+class Config(Section):
+    """A whole configuration: everything that a run depends on."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[^./\\][^/\\]*$")] = Field(
+        default="",
+        description="Name of the experiment, used for its folder; default: the file's name without its ending.",
+    )
+    seed: NonNegativeInt = Field(
+        default=0, description="Seed of the model's first weights and of the order of the samples."
+    )
+    data: Data
+    model: Model
+    loss: Loss = Field(default_factory=Loss)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    trainer: Trainer = Field(default_factory=Trainer)
+    diagnostics: Diagnostics = Field(default_factory=Diagnostics)

@@ -1,0 +1,112 @@
+"""A trial of the run: what only the built objects can tell, before anything is created.
+
+The data set says its tasks without being loaded; the loss is built for them and says its terms; the strategy is built
+and bound to the terms. This finds options that contradict each other, have no effect or need a package that is not
+installed, names of tasks that do not exist, and metrics that the run does not produce.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from coral_mtl.config.blocks import Choice
+from coral_mtl.config.draft import Draft
+from coral_mtl.config.effects import METRIC
+from coral_mtl.config.problems import KeyPath, dotted
+from coral_mtl.errors import CoralError
+
+DATA: KeyPath = ("data",)
+LOSS: KeyPath = ("loss",)
+STRATEGY: KeyPath = ("loss", "weighting_strategy")
+WRAPPER: KeyPath = ("optimizer", "use_pcgrad_wrapper")
+
+
+def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, Any]:
+    """Build what can be built cheaply and return it by the path of its block; report every problem."""
+    built: dict[KeyPath, Any] = {}
+    tasks = _tasks(draft, choices.get(DATA))
+    if tasks is not None:
+        _check_metric(draft, tasks)
+        built[LOSS] = _build(draft, LOSS, choices.get(LOSS), tasks)
+    built[STRATEGY] = _build(draft, STRATEGY, choices.get(STRATEGY))
+    if built[STRATEGY] is not None:
+        _check_wrapper(draft, built[STRATEGY], choices[STRATEGY])
+    if built.get(LOSS) is not None and built[STRATEGY] is not None:
+        _bind(draft, built[STRATEGY], choices[STRATEGY], built[LOSS].terms)
+    return {path: instance for path, instance in built.items() if instance is not None}
+
+
+def _tasks(draft: Draft, choice: Choice | None) -> Mapping[str, Any] | None:
+    if choice is None:
+        return None
+    if not hasattr(choice.cls, "task_specs"):
+        advice = "its class needs a static method task_specs(**options) -> dict[str, TaskSpec]"
+        draft.report((*DATA, "type"), f"{choice.name} does not say its tasks before it is loaded", advice)
+        return None
+    try:
+        return choice.cls.task_specs(**choice.options)
+    except (CoralError, ValueError) as error:
+        _report(draft, DATA, error)
+        return None
+
+
+def _build(draft: Draft, path: KeyPath, choice: Choice | None, *arguments: Any) -> Any:
+    """Build the chosen class; where options have no effect, note each of them and build it without."""
+    if choice is None:
+        return None
+    given = choice.given
+    while True:
+        try:
+            return choice.cls(*arguments, **given)
+        except (CoralError, ValueError) as error:
+            unused: dict[str, str] = getattr(error, "unused", {})
+            if not unused:
+                _report(draft, path, error)
+                return None
+            draft.idle |= {(*path, "params", option): reason for option, reason in unused.items()}
+            given = {name: value for name, value in given.items() if name not in unused}
+
+
+def _check_wrapper(draft: Draft, strategy: Any, choice: Choice) -> None:
+    if draft.value(WRAPPER) is True and strategy.kind != "loss weighting":
+        draft.report(
+            WRAPPER,
+            f"PCGrad cannot be put on {choice.name}: that is a gradient strategy itself, and a second one would "
+            "undo what the first guarantees",
+            f"write false, or take a loss weighting such as Uncertainty for {dotted(STRATEGY)}.type",
+        )
+
+
+def _bind(draft: Draft, strategy: Any, choice: Choice, terms: tuple[str, ...]) -> None:
+    """Tell the strategy its tasks; where it refuses, the keys among its options that name no task are at fault."""
+    try:
+        strategy.bind(terms)
+    except (CoralError, ValueError) as error:
+        by_task = {option: value for option, value in choice.given.items() if isinstance(value, dict)}
+        strangers = [(option, key) for option, value in by_task.items() for key in value if key not in terms]
+        for option, key in strangers:
+            advice = _suggestion(key, terms) or f"tasks of this run: {', '.join(terms)}"
+            draft.report((*STRATEGY, "params", option, key), f'no task is called "{key}"', advice)
+        if not strangers:
+            _report(draft, STRATEGY, error)
+
+
+def _check_metric(draft: Draft, tasks: Mapping[str, Any]) -> None:
+    from coral_mtl.metrics import metric_names  # noqa: PLC0415 - a later stage, and with it torch
+
+    metric, names = draft.value(METRIC), metric_names(tasks)
+    if draft.sure(METRIC) and metric not in names:
+        advice = f"{_suggestion(metric, names)} this run produces: {', '.join(names)}".strip()
+        draft.report(METRIC, f'no metric called "{metric}" in this run', advice)
+
+
+def _suggestion(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def _report(draft: Draft, path: KeyPath, error: Exception) -> None:
+    """Report an error of a class at the option that it names, or else at the type."""
+    message, _, advice = str(error).partition("\n")
+    option = getattr(error, "option", None)
+    draft.report((*path, "params", option) if option else (*path, "type"), message, advice)

@@ -1,0 +1,1 @@
+"""What happened, written down and read again: records of steps (schema v1), their file, findings and advice."""

@@ -1,0 +1,1 @@
+"""Losses: predictions and targets to named scalar terms."""

@@ -1,0 +1,1 @@
+"""Models: inputs to one prediction per task."""

@@ -1,0 +1,335 @@
+"""Findings on simulated runs: what is planted is found under the right names, and nothing else is."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated_runs import TASKS, conflict, dead, divergence, healthy, hurt, imbalance, write
+
+from coral_mtl.diagnostics.diagnosis import diagnose
+from coral_mtl.diagnostics.finding import KINDS, Severity
+from coral_mtl.diagnostics.thresholds import DEFAULT
+
+SEEDS = 50
+CASES = {
+    "imbalance": ({"ailment": imbalance("health"), "strategy": "Equal"}, "imbalance", {"health"}, {"domination"}),
+    "balanced": ({"ailment": imbalance("health"), "strategy": "NashMTL"}, "imbalance", {"health"}, set()),
+    "tiny": ({"ailment": imbalance("cover", 0.01), "strategy": "Equal"}, "imbalance", {"cover"}, set()),
+    "conflict": ({"ailment": conflict("genus", "cover")}, "conflict", {"genus", "cover"}, {"hurt"}),
+    "dead": ({"ailment": dead("cover")}, "dead", {"cover"}, set()),
+    "hurt": ({"ailment": hurt("cover"), "strategy": "Equal"}, "hurt", {"cover"}, {"conflict"}),
+    "frozen": ({"strategy": "GradNorm"}, "frozen", set(TASKS), set()),
+    "divergence": ({"ailment": divergence("cover")}, "divergence", {"cover"}, set()),
+}
+
+
+def findings_of(path, records):
+    [diagnosis] = diagnose(write(path, records))
+    return diagnosis.findings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_planted_is_found_and_nothing_else(tmp_path, case):
+    ailment, kind, tasks, companions = CASES[case]
+    for seed in range(SEEDS):
+        findings = findings_of(tmp_path / "run.jsonl", healthy(seed, tasks=TASKS, records=100 + 3 * seed, **ailment))
+        assert {name for f in findings if f.kind == kind for name in f.tasks} == tasks, seed
+        others = [f for f in findings if f.kind != kind]
+        assert {f.kind for f in others} <= companions, seed
+        assert all(tasks & set(f.tasks) for f in others), seed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["Equal", "Uncertainty", "NashMTL"])
+def test_nothing_is_found_where_nothing_is_planted(tmp_path, strategy):
+    for seed in range(SEEDS):
+        assert findings_of(tmp_path / "run.jsonl", healthy(seed, strategy)) == (), seed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "noise",
+    [
+        {},
+        {"cosine": 0.0, "spread": 0.3},
+        {"records": 25, "cosine": 0.0},
+        {"norms": 0.8},
+        {"losses": 0.6, "records": 40},
+        {"losses": 0.6, "learns": False},
+        {"drift": 0.9, "records": 400},
+        {"tasks": 2, "cosine": 0.0, "spread": 0.3},
+    ],
+    ids=str,
+)
+def test_noise_of_many_kinds_is_no_finding(tmp_path, noise):
+    for seed in range(SEEDS):
+        assert findings_of(tmp_path / "run.jsonl", noisy(seed, **noise)) == (), seed
+
+
+def noisy(seed, *, tasks=4, records=200, cosine=0.05, spread=0.2, norms=0.3, losses=0.2, learns=True, drift=0.0):
+    """Foreign records of pure noise: cosines with AR(1) correlation `drift`, log-normal norms and losses."""
+    rng = np.random.default_rng(seed)
+    names = [f"t{place}" for place in range(tasks)]
+    pairs = list(itertools.combinations(range(tasks), 2))
+    sizes, state, weights = 10 ** rng.uniform(-0.3, 0.3, tasks), rng.normal(size=len(pairs)), np.ones(tasks)
+    for step in range(records):
+        state = drift * state + np.sqrt(1 - drift**2) * rng.normal(size=len(pairs))
+        cosines = np.clip(cosine + spread * state, -1, 1)
+        lengths = sizes * np.exp(norms * rng.normal(size=tasks))
+        weights = weights * np.exp(0.003 * rng.normal(size=tasks))
+        gram = np.diag(lengths**2)
+        for (a, b), value in zip(pairs, cosines, strict=True):
+            gram[a, b] = gram[b, a] = value * lengths[a] * lengths[b]
+        descent = gram @ weights
+        level = 0.05 + (np.exp(-4 * step / records) if learns else 1.0)
+        yield {
+            "step": step,
+            "strategy_type": "UncertaintyWeightingStrategy",
+            "unweighted_losses": dict(zip(names, level * np.exp(losses * rng.normal(size=tasks)), strict=True)),
+            "task_weights": dict(zip(names, weights, strict=True)),
+            "gradient_norm": dict(zip(names, lengths, strict=True)),
+            "gradient_cosine_similarity": {
+                f"{names[a]}_vs_{names[b]}": value for (a, b), value in zip(pairs, cosines, strict=True)
+            },
+            "descent": dict(zip(names, descent, strict=True)),
+            "gradient_update_norm": float(np.sqrt(max(weights @ descent, 0.0))),
+        }
+
+
+def flat(step, **fields):
+    """A record without any finding, of two tasks."""
+    return {
+        "schema": 1,
+        "run": "r",
+        "step": step,
+        "strategy_type": "Equal",
+        "unweighted_losses": {"a": 1.0, "b": 1.0},
+        "task_weights": {"a": 1.0, "b": 1.0},
+        "gradient_norm": {"a": 1.0, "b": 1.0},
+        "gradient_cosine_similarity": {"a_vs_b": 0.2},
+        "descent": {"a": 1.2, "b": 1.2},
+        "gradient_update_norm": 1.55,
+    } | fields
+
+
+def run(change, count=100):
+    """Flat records of `count` steps with `change(step)` in them."""
+    return [flat(step, **change(step)) for step in range(1, count + 1)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.jsonl"
+
+
+def test_a_flat_run_has_no_findings(path):
+    assert findings_of(path, run(lambda step: {})) == ()
+
+
+def test_the_imbalance_ratio_is_the_geometric_mean_and_its_share_and_steps_are_exact(path):
+    norms = {0: {"a": 1000.0, "b": 1.0}, 1: {"a": 1.0, "b": 1.0}}
+    [found] = [
+        f for f in findings_of(path, run(lambda s: {"gradient_norm": norms[s % 3 // 2]})) if f.kind == "imbalance"
+    ]
+    assert found.figures["share"] == pytest.approx(0.67)
+    assert found.figures["ratio"] == pytest.approx(10 ** (3 * 0.67))
+    assert (found.figures["largest"], found.figures["smallest"]) == ("a", "b")
+    assert found.steps == (1, 100)
+    assert found.threshold == {"imbalance_ratio": 10.0, "persistent_share": 0.5}
+
+
+def test_an_imbalance_of_some_steps_only_is_not_persistent(path):
+    norms = {True: {"a": 1e6, "b": 1.0}, False: {"a": 1.0, "b": 1.0}}
+    kinds = {f.kind for f in findings_of(path, run(lambda step: {"gradient_norm": norms[step % 3 == 0]}))}
+    assert "imbalance" not in kinds
+
+
+@pytest.mark.parametrize(
+    ("cosines", "severity", "level"),
+    [
+        ([-0.8, -0.8, 0.9, 0.9], Severity.WARNING, "strong_conflict"),
+        ([-0.4, -0.4, -0.1, -0.1], Severity.WARNING, "clear_conflict"),
+        ([-0.25], Severity.NOTE, "any_conflict"),
+        ([-0.4, -0.4, 0.1, 0.3], None, None),
+        ([-0.15], None, None),
+    ],
+)
+def test_conflict_by_level(path, cosines, severity, level):
+    records = run(lambda step: {"gradient_cosine_similarity": {"a_vs_b": cosines[step % len(cosines)]}})
+    found = findings_of(path, records)
+    assert [f.severity for f in found] == ([severity] if severity else [])
+    if severity:
+        assert level in found[0].threshold
+        for bound in (0, -0.3, -0.5):
+            share = np.mean([cosines[step % len(cosines)] < bound for step in range(1, 101)])
+            assert found[0].figures[f"share_below_{bound:g}"] == pytest.approx(share)
+
+
+def test_the_worst_pair_comes_first(path):
+    cosines = {"a_vs_b": -0.6, "a_vs_c": -0.9, "b_vs_c": 0.5}
+    found = findings_of(path, run(lambda step: {"gradient_cosine_similarity": cosines}))
+    assert [f.tasks for f in found] == [("a", "c"), ("a", "b")]
+
+
+def test_a_task_is_hurt_at_any_cosine_where_it_always_is(path):
+    records = run(lambda step: {"descent": {"a": 1.0, "b": -1e-3}})
+    [found] = findings_of(path, records)
+    assert (found.kind, found.tasks) == ("hurt", ("b",))
+    assert found.figures["share"] == 1.0
+    assert findings_of(path, run(lambda step: {"descent": {"a": 1.0, "b": -1e-3 if step % 3 else 1e-3}})) == ()
+
+
+def test_rounding_hurts_no_task(path):
+    """A guard that binds leaves <g, d> = 0, on either side of it by rounding."""
+    assert findings_of(path, run(lambda step: {"descent": {"a": 1.0, "b": -1e-16}})) == ()
+
+
+def test_a_compensating_weight_is_not_domination_but_a_dominated_direction_is(path):
+    weights = {"task_weights": {"a": 100.0, "b": 1.0}}
+    balanced = weights | {"gradient_norm": {"a": 0.01, "b": 1.0}}
+    assert "domination" not in {f.kind for f in findings_of(path, run(lambda step: balanced))}
+    [found] = findings_of(path, run(lambda step: weights))
+    assert (found.kind, found.tasks, found.figures["of"]) == ("domination", ("a",), "direction")
+    assert found.figures["mean"] == pytest.approx(100 / 101)
+    [found] = findings_of(path, run(lambda step: weights | {"gradient_norm": {}}))
+    assert (found.severity, found.figures["of"]) == (Severity.NOTE, "sum of the weights")
+
+
+def test_skipped_steps_by_share(path):
+    def few(step):
+        return {"skipped": "non-finite loss of task 'b'"} if step == 50 else {}
+
+    for count, severity in ((200, Severity.NOTE), (60, Severity.WARNING), (51, Severity.WARNING)):
+        [found] = findings_of(path, run(few, count))
+        assert (found.kind, found.severity) == ("skipped", severity)
+        assert "non-finite loss of task 'b'" in found.title
+    [found] = findings_of(path, run(lambda step: {"skipped": "overflow"} if step % 5 == 0 else {}))
+    assert found.severity is Severity.ERROR
+    assert found.figures["skipped"] == 20
+
+
+def test_non_finite_figures_name_their_task(path):
+    records = run(lambda step: {"unweighted_losses": {"a": 1.0, "b": None if step == 3 else 1.0}})
+    [found] = findings_of(path, records)
+    assert (found.kind, found.severity, found.tasks) == ("non_finite", Severity.WARNING, ("b",))
+    [found] = findings_of(path, run(lambda step: {"unweighted_losses": {"a": 1.0, "b": None if step > 50 else 1.0}}))
+    assert found.severity is Severity.ERROR
+
+
+def test_a_task_that_is_now_and_then_absent_is_noted(path):
+    records = run(lambda step: {"inactive_tasks": {"b": "absent"}} if step % 4 == 0 else {})
+    [found] = findings_of(path, records)
+    assert (found.kind, found.severity, found.tasks) == ("inactive", Severity.NOTE, ("b",))
+    assert found.figures["share"] == 0.25
+
+
+def test_a_task_without_gradient_is_dead_though_gradients_are_measured_rarely(path):
+    unmeasured = {"gradient_norm": {}, "gradient_cosine_similarity": {}, "descent": {}}
+
+    def change(step):
+        return {"gradient_norm": {"a": 1.0}, "inactive_tasks": {"b": "zero gradient"}} if step % 50 == 0 else unmeasured
+
+    assert [(f.kind, f.tasks) for f in findings_of(path, run(change, 200))] == [("dead", ("b",))]
+
+
+def test_foreign_zero_norms_make_a_dead_task(path):
+    [found] = findings_of(path, run(lambda step: {"gradient_norm": {"a": 1.0, "b": 0.0}}))
+    assert (found.kind, found.tasks) == ("dead", ("b",))
+
+
+@pytest.mark.parametrize(
+    ("status", "every", "kind", "severity"),
+    [
+        ("fallback", 200, "solver", Severity.NOTE),
+        ("fallback", 10, "solver", Severity.WARNING),
+        ("inaccurate", 5, "solver", Severity.NOTE),
+        ("inaccurate", 20, None, None),
+        ("stationary", 1, "stationary", Severity.NOTE),
+        ("stationary", 3, None, None),
+    ],
+)
+def test_solves_by_their_outcome(path, status, every, kind, severity):
+    def change(step):
+        return {"solver": {"status": status if step % every == 0 else "solved", "reused": False}}
+
+    found = findings_of(path, run(change, 200))
+    assert [(f.kind, f.severity) for f in found] == ([(kind, severity)] if kind else [])
+    if kind:
+        assert found[0].figures["count"] == 200 // every
+
+
+@pytest.mark.parametrize(
+    ("strategy", "fields", "frozen"),
+    [
+        ("Uncertainty", {}, True),
+        ("NashMTL", {}, True),
+        ("Equal", {}, False),
+        ("Static", {}, False),
+        ("Unheard of", {}, False),
+        ("PCGrad", {}, False),
+        ("PCGrad", {"gradient_cosine_similarity": {"a_vs_b": -0.1}}, True),
+        ("PCGrad", {"gradient_norm": {}, "gradient_cosine_similarity": {}}, True),
+        ("Static+PCGrad", {}, False),
+        ("MGDA", {"task_weights": {"a": 0.0, "b": 1.0}}, False),
+        ("DWA", {"epoch": 1}, False),
+        ("Uncertainty+PCGrad", {}, True),
+    ],
+)
+def test_weights_that_never_move_are_found_where_they_should(path, strategy, fields, frozen):
+    found = findings_of(path, run(lambda step: {"strategy_type": strategy} | fields))
+    assert [f.kind for f in found if f.kind == "frozen"] == (["frozen"] if frozen else [])
+
+
+def test_one_frozen_weight_among_moving_ones_is_a_warning(path):
+    weights = ({"a": 1.0, "b": 1.0 + step / 1000} for step in range(1000))
+    records = run(lambda step: {"strategy_type": "Uncertainty", "task_weights": next(weights)})
+    [found] = findings_of(path, records)
+    assert (found.kind, found.severity, found.tasks) == ("frozen", Severity.WARNING, ("a",))
+
+
+def test_cached_weights_do_not_count_as_frozen_ones(path):
+    def change(step):
+        return {"strategy_type": "NashMTL", "solver": {"reused": step % 10 != 0, "status": "solved"}}
+
+    assert findings_of(path, run(change)) == ()  # ten decisions are too few to judge
+
+
+def test_a_loss_that_falls_and_rises_again_diverges_and_noise_at_the_floor_does_not(path):
+    def rise(step):
+        return {"unweighted_losses": {"a": 1.0, "b": 2.0 * 0.9 ** min(step, 120 - step)}}
+
+    [found] = findings_of(path, run(rise))
+    assert (found.kind, found.severity, found.tasks) == ("divergence", Severity.ERROR, ("b",))
+    assert found.figures["best"] < found.figures["end"] < found.figures["start"]
+    floor = run(lambda step: {"unweighted_losses": {"a": 1.0, "b": 0.9**step + (1e-4 if step > 90 else 0.0)}})
+    assert findings_of(path, floor) == ()
+
+
+def test_few_records_are_not_judged(path):
+    records = run(lambda step: {"gradient_norm": {"a": 1e6, "b": 1.0}, "descent": {"a": 1.0, "b": -1.0}}, 19)
+    assert findings_of(path, records) == ()
+
+
+def test_thresholds_can_be_overridden(path):
+    write(path, run(lambda step: {"gradient_norm": {"a": 6.0, "b": 1.0}}))
+    assert diagnose(path)[0].findings == ()
+    [found] = diagnose(path, replace(DEFAULT, imbalance_ratio=5.0))[0].findings
+    assert (found.kind, found.threshold["imbalance_ratio"]) == ("imbalance", 5.0)
+
+
+def test_findings_come_heaviest_first(path):
+    def change(step):
+        return {
+            "strategy_type": "NashMTL",
+            "gradient_norm": {"a": 1.0, "b": 1e3},
+            "inactive_tasks": {"c": "absent"} if step % 10 == 0 else {},
+            "descent": {"a": -1.0, "b": 1.0},
+        }
+
+    found = findings_of(path, run(change))
+    assert [f.kind for f in found] == ["frozen", "hurt", "imbalance", "domination", "inactive"]
+    assert {f.kind for f in found} <= set(KINDS)
+    severities = [f.severity for f in found]
+    assert severities == sorted(severities, reverse=True)
