@@ -60,7 +60,7 @@ def options_model(cls: Any) -> type[BaseModel]:
         option.name: (option.annotation, Field(default=option.default, description=option.help))
         for option in options_of(cls).values()
     }
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
     return create_model(f"{cls.__name__}Options", __config__=config, **fields)
 
 
