@@ -140,6 +140,21 @@ def test_the_imbalance_ratio_is_the_geometric_mean_and_its_share_and_steps_are_e
     assert found.threshold == {"imbalance_ratio": 10.0, "persistent_share": 0.5}
 
 
+@pytest.mark.parametrize(
+    ("norms", "largest", "smallest", "outliers"),
+    [
+        ({"a": 1.0, "b": 50.0}, "b", "a", ("b",)),
+        ({"a": 1.0, "b": 50.0, "c": 60.0}, "c", "a", ("a",)),
+        ({"a": 1.0, "b": 1.2, "c": 60.0}, "c", "a", ("c",)),
+        ({"a": 50.0, "b": 60.0, "c": 1.0, "d": 1.2}, "b", "c", ("b", "a")),
+    ],
+)
+def test_an_imbalance_names_the_outliers(path, norms, largest, smallest, outliers):
+    [found] = [f for f in findings_of(path, run(lambda step: {"gradient_norm": norms})) if f.kind == "imbalance"]
+    assert (found.figures["largest"], found.figures["smallest"], found.tasks) == (largest, smallest, outliers)
+    assert f"the gradient of {largest} is" in found.title
+
+
 def test_an_imbalance_of_some_steps_only_is_not_persistent(path):
     norms = {True: {"a": 1e6, "b": 1.0}, False: {"a": 1.0, "b": 1.0}}
     kinds = {f.kind for f in findings_of(path, run(lambda step: {"gradient_norm": norms[step % 3 == 0]}))}
@@ -179,6 +194,13 @@ def test_a_task_is_hurt_at_any_cosine_where_it_always_is(path):
     assert (found.kind, found.tasks) == ("hurt", ("b",))
     assert found.figures["share"] == 1.0
     assert findings_of(path, run(lambda step: {"descent": {"a": 1.0, "b": -1e-3 if step % 3 else 1e-3}})) == ()
+
+
+def test_the_cosine_of_a_hurt_task_is_that_of_its_gradient_and_the_direction(path):
+    norms = {"gradient_norm": {"a": 1.0, "b": 2.0}, "gradient_update_norm": 4.0}
+    [found] = findings_of(path, run(lambda step: norms | {"descent": {"a": 1.0, "b": -4.0 if step % 4 else 4.0}}))
+    assert found.figures["share"] == 0.75
+    assert found.figures["cosine"] == pytest.approx(-0.25)
 
 
 def test_rounding_hurts_no_task(path):
@@ -303,8 +325,15 @@ def test_a_loss_that_falls_and_rises_again_diverges_and_noise_at_the_floor_does_
     [found] = findings_of(path, run(rise))
     assert (found.kind, found.severity, found.tasks) == ("divergence", Severity.ERROR, ("b",))
     assert found.figures["best"] < found.figures["end"] < found.figures["start"]
-    floor = run(lambda step: {"unweighted_losses": {"a": 1.0, "b": 0.9**step + (1e-4 if step > 90 else 0.0)}})
+    floor = run(lambda step: {"unweighted_losses": {"a": 1.0, "b": max(0.8**step, 1e-4 if step > 70 else 1e-6)}})
     assert findings_of(path, floor) == ()
+
+
+def test_a_loss_that_is_mostly_noise_does_not_diverge(path):
+    for seed in range(20):
+        noise = iter(np.exp(1.5 * np.random.default_rng(seed).normal(size=40)))
+        records = run(lambda step, noise=noise: {"unweighted_losses": {"a": 1.0, "b": next(noise)}}, 40)
+        assert findings_of(path, records) == (), seed
 
 
 def test_few_records_are_not_judged(path):

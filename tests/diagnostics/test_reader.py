@@ -142,6 +142,12 @@ def test_steps_counted_by_epoch_are_one_run(path):
     assert remarks[0] == (3, "steps start again with an epoch: taken as the same run")
 
 
+def test_steps_counted_by_epoch_are_one_run_though_a_line_leaves_the_epoch_out(path):
+    write(path, foreign(step=0, epoch=0), foreign(step=1), foreign(step=0, epoch=1), foreign(step=0, epoch=1, run="x"))
+    records, _ = read(path)
+    assert [record.run for record in records] == ["run 1", "run 1", "run 1", "x"]
+
+
 def test_a_repeated_step_is_the_same_run(path):
     write(path, foreign(step=3), foreign(step=3))
     records, _ = read(path)

@@ -39,6 +39,16 @@ def test_records_are_buffered_until_a_flush(path):
     assert steps_in(path) == [1, 2]
 
 
+def test_a_flush_reaches_the_disk(path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    writer = RecordWriter(path, "r1")
+    writer.append(record(1))
+    writer.flush()
+    assert synced == [path.stat().st_size]
+    assert synced[0] > 0
+
+
 def test_a_run_goes_on_in_its_own_file(path):
     write(path, [1, 2])
     write(path, [3])

@@ -13,6 +13,7 @@ def test_figures_are_those_of_all_values_at_once(records):
     rng = np.random.default_rng(records)
     values = rng.normal(size=(records, 3))
     values[rng.random(values.shape) < 0.1] = np.nan
+    values[rng.random(values.shape) < 0.1] = -np.inf
     present = rng.random((records, 3)) < 0.8
     running = Tally([0.0, -1.0])
     for step in range(records):

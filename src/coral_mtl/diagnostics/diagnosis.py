@@ -1,6 +1,6 @@
 """A run or a file of runs, diagnosed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from coral_mtl.diagnostics.advice import Advice, advise
 from coral_mtl.diagnostics.finding import Finding
 from coral_mtl.diagnostics.findings import find
 from coral_mtl.diagnostics.lines import find_file
-from coral_mtl.diagnostics.reader import read_records
+from coral_mtl.diagnostics.reader import Record, read_records
 from coral_mtl.diagnostics.remarks import Remarks
 from coral_mtl.diagnostics.statistics import Statistics
 from coral_mtl.diagnostics.strict import dumps
@@ -49,10 +49,12 @@ class Diagnosis:
         }
 
 
-def diagnose(path: Path | str, thresholds: Thresholds = DEFAULT) -> list[Diagnosis]:
+def diagnose(
+    path: Path | str, thresholds: Thresholds = DEFAULT, also: Callable[[Record], object] | None = None
+) -> list[Diagnosis]:
     """Read a run folder or a diagnostics file, ours or another program's, and diagnose each run in it.
 
-    The file is read once, line by line: memory does not grow with its size.
+    The file is read once, line by line: memory does not grow with its size. `also` is shown every record on the way.
 
     Raises:
         DataError: there is no such file, or it holds no diagnostics records.
@@ -61,9 +63,13 @@ def diagnose(path: Path | str, thresholds: Thresholds = DEFAULT) -> list[Diagnos
     runs: dict[str, tuple[Statistics, Remarks]] = {}
     pending = Remarks(file)
     for record in read_records(file, pending.add):
-        statistics, remarks = runs.setdefault(record.run, (Statistics(record.run, thresholds), Remarks(file)))
+        if record.run not in runs:
+            runs[record.run] = Statistics(record.run, thresholds), Remarks(file)
+        statistics, remarks = runs[record.run]
         remarks.take_over(pending)
         statistics.add(record)
+        if also is not None:
+            also(record)
     remarks.take_over(pending)  # of the lines after the last record; a file without any record was refused
     return [_diagnosis(file, statistics, remarks, thresholds) for statistics, remarks in runs.values()]
 

@@ -1,5 +1,6 @@
 """Records of any diagnostics file, ours or another program's, in one form and one at a time."""
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from coral_mtl.errors import DataError
 
 _FIGURES = ("unweighted_losses", "task_weights", "gradient_norm", "gradient_cosine_similarity", "descent")
 _SCALARS = ("gradient_update_norm", "gradient_update_norm_clipped", "lr")
+_SOLVER = ("residual", "iterations", "seconds")
 _TELLING = {*_FIGURES, "gradient_update_norm", "skipped", "inactive_tasks"}
 """A line without any of these is no diagnostics record."""
 
@@ -33,6 +35,7 @@ class Record:
     scalars: update norms, learning rate, and every further number the strategy wrote.
     status: of the solver, where one ran.
     reused: whether the weights were cached ones.
+    solver: residual, iterations and seconds, as far as they were recorded.
     """
 
     line: int
@@ -50,6 +53,7 @@ class Record:
     scalars: Mapping[str, float]
     status: str | None
     reused: bool
+    solver: Mapping[str, float]
 
 
 def read_records(path: Path, remark: Remark) -> Iterator[Record]:
@@ -124,6 +128,7 @@ class _Normaliser:
             scalars=scalars,
             status=str(solver["status"]) if solver.get("status") is not None else None,
             reused=solver.get("reused") is True,
+            solver={name: figure for name in _SOLVER if (figure := self._number(solver.get(name, ""))) is not None},
         )
 
     def _strategy(self) -> str | None:
@@ -156,12 +161,11 @@ class _Normaliser:
         return cosines
 
     def _pair(self, name: str) -> Pair | None:
-        parts = name.split("_vs_")
-        pairs = [("_vs_".join(parts[:at]), "_vs_".join(parts[at:])) for at in range(1, len(parts))]
+        pairs = _pairs(name)
         if len(pairs) > 1:
-            tasks = self._found.get("unweighted_losses") or self._found.get("gradient_norm") or {}
+            tasks = self._mapping("unweighted_losses") or self._mapping("gradient_norm")
             pairs = [pair for pair in pairs if pair[0] in tasks and pair[1] in tasks] or pairs
-        return (min(pairs[0]), max(pairs[0])) if pairs else None
+        return pairs[0] if pairs else None
 
     def _scalars(self) -> dict[str, float]:
         scalars: dict[str, float] = {}
@@ -222,3 +226,11 @@ class _Normaliser:
 
     def _tell(self, what: str) -> None:
         self._remark(self._line, what)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _pairs(name: str) -> list[Pair]:
+    """All readings of "a_vs_b" as a pair in alphabetical order: several where a task's own name holds "_vs_"."""
+    parts = name.split("_vs_")
+    readings = [("_vs_".join(parts[:at]), "_vs_".join(parts[at:])) for at in range(1, len(parts))]
+    return [(min(pair), max(pair)) for pair in readings]

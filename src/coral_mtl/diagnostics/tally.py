@@ -104,10 +104,11 @@ class Tally:
         new = [name for name in names if name not in self._columns]
         if len(self._columns) + len(new) > _MAX_NAMES:
             raise DataError(f"more than {_MAX_NAMES} different names in one run: these are no diagnostics of tasks")
-        self._columns |= {name: len(self._columns) + place for place, name in enumerate(new)}
-        self._sums = np.pad(self._sums, ((0, 0), (0, len(new))))
-        self._lows = np.pad(self._lows, ((0, 0), (0, len(new))), constant_values=np.inf)
-        self._highs = np.pad(self._highs, ((0, 0), (0, len(new))), constant_values=-np.inf)
+        if new:
+            self._columns |= {name: len(self._columns) + place for place, name in enumerate(new)}
+            self._sums = np.pad(self._sums, ((0, 0), (0, len(new))))
+            self._lows = np.pad(self._lows, ((0, 0), (0, len(new))), constant_values=np.inf)
+            self._highs = np.pad(self._highs, ((0, 0), (0, len(new))), constant_values=-np.inf)
         return np.array([self._columns[name] for name in names])
 
 
@@ -118,14 +119,17 @@ class Trend:
 
     def __init__(self) -> None:
         self._length = 1
-        self._blocks = [np.zeros(3)]
+        self._blocks: list[list[float]] = [[0, 0.0, 0.0]]  # count, sum and sum of squares of each
 
     def add(self, value: float) -> None:
         """Take in the next value."""
         value = min(max(value, -self._LIMIT), self._LIMIT)
         if self._blocks[-1][0] == self._length:
             self._open_block()
-        self._blocks[-1] += (1.0, value, value * value)
+        block = self._blocks[-1]
+        block[0] += 1
+        block[1] += value
+        block[2] += value * value
 
     def means(self) -> np.ndarray:
         """Means of the blocks, in order; a last block that is less than half full is left out."""
@@ -139,8 +143,11 @@ class Trend:
     def _open_block(self) -> None:
         if len(self._blocks) == _MAX_BLOCKS:
             self._length *= 2
-            self._blocks = [a + b for a, b in zip(self._blocks[::2], self._blocks[1::2], strict=True)]
-        self._blocks.append(np.zeros(3))
+            self._blocks = [
+                [x + y for x, y in zip(a, b, strict=True)]
+                for a, b in zip(self._blocks[::2], self._blocks[1::2], strict=True)
+            ]
+        self._blocks.append([0, 0.0, 0.0])
 
-    def _counted(self) -> list[np.ndarray]:
+    def _counted(self) -> list[list[float]]:
         return [block for block in self._blocks if 2 * block[0] >= self._length]
