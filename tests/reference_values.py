@@ -1,4 +1,4 @@
-"""Certified directions and right outputs of peers for the gradient strategies (gradient_strategies.json)."""
+"""Certified directions and right outputs of peers for the gradient strategies (tests/reference/*_strategies.json)."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-_CONTENT = json.loads((Path(__file__).parent / "reference" / "gradient_strategies.json").read_text())
+_FOLDER = Path(__file__).parent / "reference"
+_CONTENT = json.loads((_FOLDER / "gradient_strategies.json").read_text())
+for _kind, _entries in json.loads((_FOLDER / "solver_strategies.json").read_text()).items():
+    _CONTENT[_kind] = {**_CONTENT[_kind], **_entries} if _kind == "cases" else [*_CONTENT[_kind], *_entries]
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,18 @@ def _options(path: KeyPath, block: type[Block]) -> Iterator[str]:
 
 
 def _table(schema: Schema) -> str:
-    rows = [["key", "type", "default", "range", "meaning"], ["---"] * 5]
+    rows = [("key", "type", "default", "range", "meaning"), ("---",) * 5, *key_rows(schema)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+
+
+def key_rows(schema: Schema) -> list[tuple[str, str, str, str, str]]:
+    """Return key, type, default, range and meaning of each key of a section or of the options of a class, in words."""
+    rows = []
     for name, field in schema["properties"].items():
         missing = "must be given" if name in schema.get("required", []) else ""
         default = f"`{json.dumps(field['default'])}`" if "default" in field else missing
-        rows.append([f"`{name}`", _type(field), default, _range(field), field.get("description", "see its own table")])
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+        rows.append((f"`{name}`", _type(field), default, _range(field), field.get("description", "see its own table")))
+    return rows
 
 
 def _type(field: Schema) -> str:

@@ -29,6 +29,11 @@ class Curve:
     lows: np.ndarray
     highs: np.ndarray
 
+    @property
+    def mean(self) -> float:
+        """Mean of all values, NaN where there is none."""
+        return float(np.average(self.means, weights=self.counts)) if len(self.means) else float("nan")
+
     def coarsened(self, length: int) -> "Curve":
         """Return the curve in buckets of `length` steps, a power of 2 that is no less than the present one."""
         return merged([self], length)

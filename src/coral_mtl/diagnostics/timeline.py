@@ -13,8 +13,9 @@ _MOST_PAIRS = 120
 class Timeline:
     """Curves of one run: ("loss", t), ("weight", t), ("norm", t), ("cosine", (a, b)), and these without a task.
 
-    "imbalance": largest over smallest gradient norm. "conflict": share of pairs whose cosine is below 0. "update_norm",
-    "lr", "residual" of the solver. Of more than 32 tasks or 120 pairs, the first ones are kept.
+    "imbalance": largest over smallest gradient norm. "conflict": share of pairs whose cosine is below 0. "update_norm"
+    and "lr". Of the solver "residual", "seconds", and "reused", which is 1 or 0. Of more than 32 tasks or 120 pairs, the
+    first ones are kept.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,8 @@ class Timeline:
         if record.cosines:
             figures["conflict"] = sum(cosine < 0.0 for cosine in record.cosines.values()) / len(record.cosines)
         scalars = {"update_norm": record.scalars.get("gradient_update_norm"), "lr": record.scalars.get("lr")}
-        scalars["residual"] = record.solver.get("residual")
+        scalars |= {name: record.solver.get(name) for name in ("residual", "seconds")}
+        scalars["reused"] = float(record.reused) if record.solver else None
         return figures | {name: figure for name, figure in scalars.items() if figure is not None}
 
 

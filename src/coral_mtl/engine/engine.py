@@ -143,7 +143,7 @@ class Engine:
             raise StrategyError('features has no effect: build the engine with gram_on="features"')
         window = self._window or self._open(terms, scaler, accumulate, measure)
         self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
-        with _calls_of_this_pass(self._ghost):
+        with _calls_of_this_pass(self._ghost), _explained_errors():
             if isinstance(window, FeatureRefresh):
                 window.add(terms, require_features(terms, features))
             else:
@@ -285,6 +285,19 @@ def _calls_of_this_pass(ghost: GhostRows | None) -> Iterator[None]:
     finally:
         ghost.in_backward = False
         ghost.forget()
+
+
+@contextmanager
+def _explained_errors() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "donated buffer" not in str(error):
+            raise
+        raise StrategyError(
+            "torch.compile gave away buffers that a second backward pass through the same graph needs, because its "
+            "first backward pass was a single one\n    set torch._functorch.config.donated_buffer = False before compiling"
+        ) from error
 
 
 def _by_position(parameters: Iterable[Tensor]) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ class Refresh:
         self.losses: dict[str, Tensor] = {}
         self.batches: list[dict[str, Row]] = [{} for _ in range(setting.strategy.batches)]
         self.micro_batches = 0
+        self._zeros_are_absent = False
         self._needs_rows = setting.strategy.needs is Needs.ROWS
 
     def add(self, terms: Sequence[Term]) -> None:
@@ -38,6 +39,7 @@ class Refresh:
         varying = [term for term in terms if term.root is not None]
         trace = Trace(varying)
         leaves = trace.all_leaves(self.setting.sharing)
+        self._zeros_are_absent |= trace.compiled
         rows = self.batches[self.micro_batches % len(self.batches)]
         self.micro_batches += 1
         for term in terms:
@@ -131,11 +133,11 @@ class Refresh:
 
     def _reached(self, tasks: Sequence[str], rows: Sequence[Row]) -> dict[str, Iterable[Tensor]]:
         """The parameters that each task reached, those of ghost layers among them."""
-        if self.ghost_pass is None:
-            return dict(zip(tasks, rows, strict=True))
-        return {
-            task: [*row, *self.ghost_pass.reached(i)] for i, (task, row) in enumerate(zip(tasks, rows, strict=True))
-        }
+        reached: dict[str, Iterable[Tensor]] = {}
+        for position, (task, row) in enumerate(zip(tasks, rows, strict=True)):
+            stored = [leaf for leaf, gradient in row.items() if not self._zeros_are_absent or bool(gradient.any())]
+            reached[task] = stored if self.ghost_pass is None else [*stored, *self.ghost_pass.reached(position)]
+        return reached
 
     def _apply(self, rows: list[Row], parameters: list[Tensor], decision: Decision, chosen: list[int]) -> None:
         setting = self.setting

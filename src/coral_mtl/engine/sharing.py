@@ -111,6 +111,11 @@ class Trace:
         """The leaves that two tasks or more reach."""
         return [leaf for node, leaf in self.leaves.items() if self.reached[node].bit_count() > 1]
 
+    @property
+    def compiled(self) -> bool:
+        """Whether torch.compile made a part of the graph, whose backward pass returns zeros for what is not reached."""
+        return any("CompiledFunction" in node.name() for node in self.order)
+
     def uses_of_leaves(self) -> dict[Tensor, int]:
         """How many edges of the graph lead to each leaf."""
         uses = dict.fromkeys(self.leaves.values(), 0)

@@ -152,13 +152,13 @@ class Promises:
 class Strategy(ABC):
     """A balancing method; its options are the keyword-only parameters of `__init__` (see options.py)."""
 
-    kind: ClassVar[Literal["loss weighting", "gradient strategy"]]
+    kind: Literal["loss weighting", "gradient strategy"]
     needs: Needs
-    convention: ClassVar[Literal["sum", "mean", "own"]] = "own"
+    convention: Literal["sum", "mean", "own"] = "own"
     """Without conflict and imbalance, does d equal the sum of the gradients, their mean, or something of its own?"""
     paper: ClassVar[str] = ""
 
-    batches: ClassVar[int] = 1
+    batches: int = 1
     """How many independent batches a step must be made of; micro-batches are dealt to them in turn."""
 
     update_frequency: int = 1

@@ -1,0 +1,191 @@
+"""The command line: parses, calls, prints; torch is imported by the commands that need it, when they run.
+
+Exit codes: 0 done, 1 the run failed, 2 bad configuration or usage, 130 interrupted with a checkpoint written.
+"""
+
+import inspect
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coral_mtl.errors import CheckpointError, CoralError, TrainingError
+
+if TYPE_CHECKING:
+    from coral_mtl.running.run import Run
+
+app = typer.Typer(
+    help="Multi-task training from YAML: gradient strategies, diagnostics, exact resume.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+strategies = typer.Typer(help="The strategies that balance tasks.", no_args_is_help=True)
+app.add_typer(strategies, name="strategies")
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INTERRUPTED = 130
+
+
+@contextmanager
+def _told(code: Exit) -> Iterator[None]:
+    """Within the block a CoralError is told without a traceback, and the command ends with `code`."""
+    try:
+        yield
+    except CoralError as error:
+        typer.echo(f"{error}", err=True)
+        failed = isinstance(error, CheckpointError | TrainingError)
+        raise typer.Exit(Exit.FAILED if failed else code) from None
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"coral-mtl {version('coral-mtl')}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file, see CONFIGS_README.md.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as trainer.epochs=3 or seed=1.")
+    ] = None,
+) -> None:
+    """Train what CONFIG says, in a new run folder."""
+    with _told(Exit.USAGE):
+        from coral_mtl.config import load_config
+        from coral_mtl.experiment import build_experiment
+        from coral_mtl.running.run import Run
+
+        experiment = build_experiment(load_config(config, overrides or ()))
+        run = Run.create(experiment, command=sys.argv)
+    _train(run)
+
+
+@app.command()
+def resume(run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed.")]) -> None:
+    """Go on with RUN from its last checkpoint, as if it had never stopped."""
+    with _told(Exit.USAGE):
+        from coral_mtl.running.run import Run
+
+        reopened = Run.reopen(run)
+    for name, (then, now) in reopened.changes().items():
+        typer.echo(f"{name} was {then} and is {now}: figures may differ in their last digits", err=True)
+    _train(reopened)
+
+
+def _train(run: "Run") -> None:
+    from rich.console import Console
+
+    from coral_mtl.engine.trainer import Outcome
+    from coral_mtl.running.interrupts import stop_requests
+    from coral_mtl.running.progress import progress_on
+
+    def told() -> None:  # writes as a signal handler may: past the buffers that it could have interrupted
+        os.write(2, b"\nstopping after this step; once more kills the run, which can be resumed all the same\n")
+
+    with _told(Exit.FAILED), progress_on(Console(), run.experiment) as shown, stop_requests(told) as stop:
+        outcome = run.train(shown, stop)
+    if outcome is Outcome.INTERRUPTED:
+        again = shlex.join(["coral-mtl", "resume", str(run.folder.path)])
+        typer.echo(f"interrupted; go on with:\n    {again}", err=True)
+        raise typer.Exit(Exit.INTERRUPTED)
+    diagnose(run.folder.path)
+    typer.echo(f"\n{outcome}: {run.folder.path}")
+
+
+@app.command()
+def validate(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="YAML files.")],
+) -> None:
+    """Check configurations, all problems at once, without running anything."""
+    from coral_mtl.config import load_config
+
+    wrong = False
+    for config in configs:
+        try:
+            load_config(config)
+            typer.echo(f"{config}: valid")
+        except CoralError as error:
+            wrong = True
+            typer.echo(f"{error}", err=True)
+    if wrong:
+        raise typer.Exit(Exit.USAGE)
+
+
+@app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run folder, or any loss_diagnostics.jsonl.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a run.")] = False,
+) -> None:
+    """Say what the records of a run show: imbalance, conflict, failed solves, and what to do about them."""
+    from coral_mtl.diagnostics.diagnosis import diagnose as diagnosed
+    from coral_mtl.diagnostics.diagnosis import to_json
+    from coral_mtl.diagnostics.text import render
+
+    with _told(Exit.USAGE):
+        diagnoses = diagnosed(run)
+    typer.echo(to_json(diagnoses) if as_json else "\n".join(map(render, diagnoses)))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of configurations, for editors."""
+    from coral_mtl.config.json_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@strategies.command("list")
+def list_strategies() -> None:
+    """List all strategies with kind and cost (T is the number of tasks)."""
+    from coral_mtl.strategy_catalogue import strategy_rows
+
+    rows = strategy_rows()
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        typer.echo(f"{row.name.ljust(width)}  {row.kind}, {row.cost}\n{' ' * width}  {row.summary}")
+
+
+@strategies.command("show")
+def show_strategy(name: str) -> None:
+    """Show one strategy: what it does, what it costs and promises, where it comes from, and its options."""
+    from coral_mtl import registry
+    from coral_mtl.config.json_schema import options_schema
+    from coral_mtl.config.reference import key_rows
+    from coral_mtl.strategy_catalogue import strategy_row
+
+    with _told(Exit.USAGE):
+        cls = registry.strategies.get(name)
+    row = strategy_row(cls)
+    promises = "depend on its options" if row.promises is None else "; ".join(row.promises) or "none"
+    typer.echo(f"{row.name}: {inspect.getdoc(cls)}\n")
+    for label, text in (("kind", row.kind), ("cost", row.cost), ("promises", promises), ("paper", row.paper)):
+        typer.echo(f"{label + ':':<10}{text or 'none'}")
+    typer.echo("options:" if row.options else "options:  none")
+    for key, kind, default, bounds, meaning in key_rows(options_schema(cls)):
+        given = default if default == "must be given" else f"default {default}"
+        facts = "; ".join(part for part in (kind, bounds, given) if part)
+        typer.echo(f"  {key.strip('`')}: {facts.replace('`', '')}\n      {meaning}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,94 @@
+"""Batches of a data set, on the device, in a sampler's order."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from coral_mtl.data.sampler import ResumableSampler
+
+Batch = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """A part of one optimiser step's samples, its share of them, and whether it is the last part."""
+
+    inputs: Tensor
+    targets: dict[str, Tensor]
+    share: float
+    last: bool
+
+
+class Batches:
+    """Iterates over (inputs, {task: target}) from where the sampler stands; the last batch of an epoch may be short.
+
+    Items are functions of their index alone, so what comes after `sampler.skip(k * batch_size)` is what an epoch
+    without interruption has after k batches, whatever the workers had loaded ahead.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        sampler: ResumableSampler,
+        *,
+        batch_size: int,
+        num_workers: int,
+        device: torch.device,
+    ) -> None:
+        self._device = device
+        self._loader = DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            worker_init_fn=_leave_interrupts_to_parent,
+            generator=torch.Generator(),  # or each epoch would draw from the global one, on which dropout depends
+            pin_memory=device.type == "cuda",
+            persistent_workers=num_workers > 0,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        for inputs, targets in self._loader:
+            yield (
+                inputs.to(self._device, non_blocking=True),
+                {task: target.to(self._device, non_blocking=True) for task, target in targets.items()},
+            )
+
+
+def window(batches: Iterator[Batch], *, samples: int, batch_size: int, at_least: int = 1) -> Iterator[MicroBatch]:
+    """Take the batches of one optimiser step, which is made of `samples` samples.
+
+    Shares are by number of samples, so that micro-batches' mean losses times their shares add up to the mean over all.
+    Where the step has fewer batches than `at_least`, each of them is cut into that many.
+    """
+    count = -(-samples // batch_size)
+    parts = at_least if count < at_least else 1
+    for number in range(1, count + 1):
+        batch = next(batches)
+        cut = _cut(batch, parts)
+        size = len(batch[0]) / sum(len(inputs) for inputs, _ in cut)
+        for part, (inputs, targets) in enumerate(cut, 1):
+            last = number == count and part == parts
+            yield MicroBatch(inputs, targets, len(inputs) * size / samples, last)
+
+
+def _cut(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into parts of about equal size; one with fewer samples than that stands for every part."""
+    inputs, targets = batch
+    if len(inputs) < parts:
+        return [batch] * parts
+    cut_targets = {task: target.tensor_split(parts) for task, target in targets.items()}
+    return [
+        (piece, {task: pieces[part] for task, pieces in cut_targets.items()})
+        for part, piece in enumerate(inputs.tensor_split(parts))
+    ]
+
+
+def _leave_interrupts_to_parent(worker: int) -> None:
+    """Ignore Ctrl-C in a worker: the terminal sends it to all processes, and training finishes its step first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,107 @@
+"""How a run shows itself to people: a few lines about what it is, then plain lines, or a bar on a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
+from coral_mtl.engine.strategy import Needs
+from coral_mtl.experiment import Experiment
+
+Write = Callable[[str], object]
+
+
+class Lines(Observer):
+    """Writes what the run is after its first step, skipped steps, validations, and every so many steps a line."""
+
+    def __init__(self, experiment: Experiment, write: Write, *, every: int | None = 50) -> None:
+        """Take the function that writes a line; `every` None leaves out the lines of the steps."""
+        self._experiment = experiment
+        self._write = write
+        self._every = every
+        self._described = False
+
+    def on_step(self, report: StepReport) -> None:
+        self._describe_once()
+        if report.account.skipped or (self._every and report.number % self._every == 0):
+            self._write(self._step_line(report))
+
+    def on_validation(self, report: ValidationReport) -> None:
+        self._describe_once()
+        config = self._experiment.config.trainer
+        scores = [name for name in report.metrics if name.endswith((".accuracy", ".r2"))]
+        names = dict.fromkeys([config.model_selection_metric, "global.score", "global.loss", *scores])
+        figures = "  ".join(f"{name.removeprefix('tasks.')} {report.metrics[name]:.4f}" for name in names)
+        best = "  best so far" if report.best else ""
+        self._write(f"epoch {report.epoch + 1}/{config.epochs}  {figures}{best}")
+
+    def _describe_once(self) -> None:
+        if not self._described:
+            self._described = True
+            self._write("\n".join(describe(self._experiment)))
+
+    def _step_line(self, report: StepReport) -> str:
+        place = f"step {report.number}/{self._experiment.total_steps}"
+        if report.account.skipped:
+            return f"{place}  skipped: {report.account.skipped}"
+        losses = "  ".join(f"{task} {loss:.4g}" for task, loss in report.account.losses.items())
+        return f"{place}  {losses}  lr {report.lr:.2e}"
+
+
+class Bar(Observer):
+    """Moves a progress bar."""
+
+    def __init__(self, bar: Progress, experiment: Experiment) -> None:
+        self._bar = bar
+        self._task = bar.add_task("training", total=experiment.total_steps)
+
+    def on_step(self, report: StepReport) -> None:
+        loss = sum(report.account.losses.values())
+        self._bar.update(self._task, completed=report.number, description=f"epoch {report.epoch + 1}  loss {loss:.4g}")
+
+
+@contextmanager
+def progress_on(console: Console, experiment: Experiment) -> Iterator[list[Observer]]:
+    """Yield the observers that show a run on `console`: a bar and few lines on a terminal, plain lines elsewhere."""
+
+    def write(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    if not console.is_terminal:
+        yield [Lines(experiment, write)]
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+        yield [Lines(experiment, write, every=None), Bar(bar, experiment)]
+
+
+def describe(experiment: Experiment) -> list[str]:
+    """What the run is, in four lines; known once the first step has told the shared parameters from the others."""
+    config, engine = experiment.config, experiment.engine
+    sizes = {name: parameter.numel() for name, parameter in experiment.model.named_parameters()}
+    shared = sum(sizes[name] for name in engine.shared_parameters())
+    heads = {task: sum(sizes[name] for name in names) for task, names in engine.task_parameters().items()}
+    tasks = ", ".join(f"{task} ({spec.kind})" for task, spec in experiment.data.tasks.items())
+    precision = config.trainer.mixed_precision_dtype if config.trainer.use_mixed_precision else "float32"
+    return [
+        f"{config.name}: {tasks}",
+        f"parameters: {shared:,} shared; " + ", ".join(f"{count:,} of {task}" for task, count in heads.items()),
+        f"strategy: {experiment.strategy_name}, {cost(experiment)}",
+        f"{experiment.total_steps:,} steps in {config.trainer.epochs} epochs on {experiment.device}, {precision}, seed "
+        f"{config.seed}",
+    ]
+
+
+def cost(experiment: Experiment) -> str:
+    """Backward passes through the shared parameters, for each batch."""
+    strategy, tasks = experiment.engine.strategy, len(experiment.data.tasks)
+    accumulates = experiment.config.trainer.gradient_accumulation_steps > 1
+    every = strategy.update_frequency
+    if strategy.needs >= Needs.GRAM and every > 1:
+        return f"{tasks} backward passes a batch at one step in {every}, one at the others"
+    if strategy.needs >= Needs.GRAM or (strategy.needs is Needs.LOSSES and accumulates):
+        return f"{tasks} backward passes a batch"
+    measured = experiment.config.diagnostics.gradient_every
+    return f"one backward pass a batch ({tasks} at one step in {measured}, for the diagnostics)"
