@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from coral_mtl.config import load_config
+from coral_mtl.config import ConfigErrors, load_config
 from coral_mtl.engine.strategy import Stack
+from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import ConfigError
 from coral_mtl.experiment import build_experiment, choose_device, strategy_name
 
@@ -55,6 +56,72 @@ def test_the_wrapper_stacks_pcgrad_on_the_weighting(build):
     assert isinstance(experiment.engine.strategy, Stack)
     assert strategy_name(experiment.config) == experiment.strategy_name == "Uncertainty+PCGrad"
     assert strategy_name(build("loss.weighting_strategy.type=nash_mtl").config) == "NashMTL"
+
+
+def test_layers_and_wrappers_come_from_the_strategys_block(build):
+    block = "loss.weighting_strategy."
+    experiment = build(
+        block + "type=NashMTL",
+        block + "over={type: uncertainty, params: {initial_log_variance: 1.0}}",
+        block + "weight_averaging=0.5",
+        block + "clip_direction=2.0",
+        block + "rows=stored",
+        block + "row_type=bfloat16",
+    )
+    clipped = experiment.engine.strategy
+    assert isinstance(clipped, ClippedDirection)
+    assert isinstance(clipped.strategy, WeightAveraging)
+    stack = clipped.strategy.strategy
+    assert isinstance(stack, Stack)
+    assert [type(part).__name__ for part in (stack.weighting, stack.strategy)] == ["Uncertainty", "NashMTL"]
+    assert (clipped.max_norm, clipped.strategy.momentum, stack.weighting.initial) == (2.0, 0.5, 1.0)
+    assert experiment.strategy_name == "Uncertainty+NashMTL"
+    experiment.trainer().fit()
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_gradients_are_compared_on_features_where_asked_to(build, accumulation):
+    seen = []
+
+    class Watch:
+        def on_step(self, report):
+            seen.append(report.account.space)
+
+        def on_validation(self, report): ...
+        def on_save(self): ...
+
+    experiment = build(
+        "loss.weighting_strategy={type: MGDA, gram_on: features}",
+        f"trainer.gradient_accumulation_steps={accumulation}",
+    )
+    experiment.trainer(observers=[Watch()]).fit()
+    assert set(seen) == {"features"}
+
+
+def test_a_model_without_features_is_refused_where_they_are_needed(build):
+    experiment = build("loss.weighting_strategy={type: MGDA, gram_on: features}")
+    experiment.model.represent = None
+    experiment.model.__class__ = torch.nn.Module
+    with pytest.raises(ConfigError, match="does not show its shared features"):
+        experiment.trainer()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("{type: NashMTL, over: {type: MGDA}}", "cannot stack NashMTL on MGDA"),
+        ("{type: Uncertainty, over: {type: DWA}}", "cannot stack Uncertainty on DWA"),
+        ("{type: GradDrop, over: {type: DWA}}", "cannot be stacked"),
+        ("{type: NashMTL, over: {type: Static, params: {weights: {left: 1, wrong: 2}}}}", 'no task is called "wrong"'),
+        ("{type: Uncertainty, gram_on: features}", "Uncertainty does not look at gradients"),
+        ("{type: MGDA, gram_on: features, rows: ghost}", "no gradients of parameters by task"),
+        ("{type: MGDA, weight_averaging: 1.0}", "less than 1"),
+        ("{type: MGDA, clip_direction: 0}", "greater than 0"),
+    ],
+)
+def test_layers_that_cannot_be_are_told(build, override, message):
+    with pytest.raises(ConfigErrors, match=message):
+        build(f"loss.weighting_strategy={override}")
 
 
 def test_devices_that_are_not_here_are_refused():

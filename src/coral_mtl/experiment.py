@@ -18,6 +18,7 @@ from coral_mtl.engine.randomness import seed_everything
 from coral_mtl.engine.reports import Observer
 from coral_mtl.engine.strategy import Stack, Strategy
 from coral_mtl.engine.trainer import Splits, Trainer
+from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import ConfigError
 from coral_mtl.metrics import MetricSet
 
@@ -74,7 +75,16 @@ def build_experiment(config: Config) -> Experiment:
     seed_everything(config.seed)  # after the data, whose packages may draw numbers when they are imported
     model = config.model.build(data.input_shape, data.tasks).to(device)
     loss = config.loss.build(data.tasks)
-    engine = Engine(build_strategy(config), model, tasks=loss.terms, nonfinite=config.trainer.nonfinite)
+    balancing = config.loss.weighting_strategy
+    engine = Engine(
+        build_strategy(config),
+        model,
+        tasks=loss.terms,
+        nonfinite=config.trainer.nonfinite,
+        gram_on=balancing.gram_on,
+        rows=balancing.rows,
+        row_dtype=None if balancing.row_type is None else getattr(torch, balancing.row_type),
+    )
     window = config.data.batch_size * config.trainer.gradient_accumulation_steps
     total_steps = config.trainer.epochs * math.ceil(len(data.train) / window)
     optimizer = config.optimizer.build(model.named_parameters(), total_steps, engine.parameter_groups())
@@ -93,17 +103,30 @@ def build_experiment(config: Config) -> Experiment:
 
 
 def build_strategy(config: Config) -> Strategy:
-    """Return the strategy: the one of `loss.weighting_strategy`, under PCGrad with `optimizer.use_pcgrad_wrapper`."""
-    strategy = config.loss.weighting_strategy.build()
+    """Return the strategy of `loss.weighting_strategy` with what lies under it and around it.
+
+    Underneath: the loss weighting `over`. Above: PCGrad, with `optimizer.use_pcgrad_wrapper`. Around: the average of the
+    coefficients first, then the limit to the direction's length.
+    """
+    block = config.loss.weighting_strategy
+    strategy = block.build()
+    if block.over is not None:
+        strategy = Stack(block.over.build(), strategy)
     if config.optimizer.use_pcgrad_wrapper:
-        return Stack(strategy, registry.strategies.get("PCGrad")())
+        strategy = Stack(strategy, registry.strategies.get("PCGrad")())
+    if block.weight_averaging is not None:
+        strategy = WeightAveraging(strategy, momentum=block.weight_averaging)
+    if block.clip_direction is not None:
+        strategy = ClippedDirection(strategy, max_norm=block.clip_direction)
     return strategy
 
 
 def strategy_name(config: Config) -> str:
     """Return the strategy's name in records and folders: `NashMTL`, or `Uncertainty+PCGrad` for a stack."""
-    name = registry.strategies.canonical(config.loss.weighting_strategy.type)
-    return f"{name}+PCGrad" if config.optimizer.use_pcgrad_wrapper else name
+    block = config.loss.weighting_strategy
+    names = [block.over.type] if block.over is not None else []
+    names += [block.type, *(["PCGrad"] if config.optimizer.use_pcgrad_wrapper else [])]
+    return "+".join(registry.strategies.canonical(name) for name in names)
 
 
 def choose_device(name: str) -> torch.device:

@@ -51,6 +51,20 @@ def _gradient_every(get: Get, strategy: Any) -> str | None:
     return None
 
 
+def _gradient_space(get: Get, strategy: Any) -> str | None:
+    if strategy is None:
+        raise Doubtful
+    if strategy.needs >= type(strategy.needs).GRAM or get(("optimizer", "use_pcgrad_wrapper")):
+        return None
+    return f"{get(('loss', 'weighting_strategy', 'type'))} does not look at gradients"
+
+
+def _row_type(get: Get, strategy: Any) -> str | None:
+    if get(("loss", "weighting_strategy", "gram_on")) == "features":
+        return "with gram_on: features there are no gradients of parameters by task"
+    return None
+
+
 _BETTER = {"accuracy": "max", "r2": "max", "score": "max", "loss": "min", "mae": "min", "rmse": "min"}
 """Which values of a metric are better, by the last part of its name."""
 
@@ -60,6 +74,9 @@ RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
     ("trainer", "early_stopping"): _validation_choice,
     ("trainer", "max_nonfinite_steps"): _max_nonfinite_steps,
     ("diagnostics", "gradient_every"): _gradient_every,
+    ("loss", "weighting_strategy", "gram_on"): _gradient_space,
+    ("loss", "weighting_strategy", "rows"): _row_type,
+    ("loss", "weighting_strategy", "row_type"): _row_type,
 }
 
 

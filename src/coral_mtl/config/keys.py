@@ -54,13 +54,14 @@ class Keys:
     def __init__(self, classes: Mapping[KeyPath, type]) -> None:
         """List the keys; `classes` are the chosen ones by the paths of their blocks.
 
-        Where the choice is not known, the keys of all classes of the block's registry are listed.
+        Where the choice is not known, the keys of all classes of the block's registry are listed; a block that may be
+        left out, and has no legal choice, gives none.
         """
         self._help: dict[KeyPath, str] = {}
         for path, section in SECTIONS.items():
             self._help |= {(*path, name): field.description or "" for name, field in section.model_fields.items()}
         for path, block in BLOCKS.items():
-            chosen = [classes[path]] if path in classes else _all_classes(block).values()
+            chosen = [classes[path]] if path in classes else [] if _optional(path) else _all_classes(block).values()
             options = [option for cls in chosen for option in options_of(cls).values()]
             self._help |= {(*path, "params", option.name): option.help for option in options}
 
@@ -93,6 +94,11 @@ class Keys:
         if block is None or path[-2] != "params":
             return []
         return [name for name, cls in _all_classes(block).items() if path[-1] in options_of(cls)]
+
+
+def _optional(path: KeyPath) -> bool:
+    field = SECTIONS[path[:-1]].model_fields[str(path[-1])]
+    return not field.is_required() and default(path) is None
 
 
 def _all_classes(block: type[Block]) -> dict[str, type]:

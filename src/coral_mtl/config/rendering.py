@@ -15,8 +15,10 @@ def dump_config(config: Config) -> str:
     """
     plain = config.model_dump(mode="json")
     for path in idle_keys(lambda path: _value(config, path), config.loss.weighting_strategy.build()):
-        section, key = map(str, path)
-        del plain[section][key]
+        section = plain
+        for key in path[:-1]:
+            section = section[str(key)]
+        del section[str(path[-1])]
     return write(plain)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coral_mtl import registry as registries
-from coral_mtl.options import NonNegative, NonNegativeInt, Positive, PositiveInt
+from coral_mtl.options import NonNegative, NonNegativeInt, Positive, PositiveInt, ProperFraction
 
 
 class Section(BaseModel):
@@ -52,12 +52,42 @@ class Model(Block):
     type: str = Field(description="Name of a model.")
 
 
+class LossWeighting(Block):
+    """A loss weighting underneath a gradient strategy, which then balances the gradients of the weighted losses."""
+
+    registry = registries.strategies
+
+    type: str = Field(description="Name of a loss weighting, see `coral-mtl strategies list`.")
+
+
 class WeightingStrategy(Block):
     """How the tasks' losses or gradients are balanced."""
 
     registry = registries.strategies
 
     type: str = Field(default="Equal", description="Name of a strategy, see `coral-mtl strategies list`.")
+    over: LossWeighting | None = Field(
+        default=None, description="Loss weighting underneath a gradient strategy; null balances the plain losses."
+    )
+    weight_averaging: ProperFraction | None = Field(
+        default=None, description="Momentum of a moving average of the coefficients (CR-MOGM); null does not average."
+    )
+    clip_direction: Positive | None = Field(
+        default=None, description="Longest direction on the shared parameters; null does not clip it."
+    )
+    gram_on: Literal["parameters", "features"] = Field(
+        default="parameters",
+        description="Where gradients are compared: on the shared `parameters`, or on the trunk's `features`, which costs "
+        "one backward of the trunk instead of one per task.",
+    )
+    rows: Literal["auto", "stored", "ghost"] = Field(
+        default="auto",
+        description="Keep a gradient per task of every layer (`stored`), of those where that is cheapest (`auto`), or of "
+        "as few as possible (`ghost`); the result is the same.",
+    )
+    row_type: Literal["bfloat16"] | None = Field(
+        default=None, description="Type in which the tasks' gradients are kept; null keeps them as they are."
+    )
 
 
 class Loss(Block):
@@ -157,6 +187,33 @@ class Diagnostics(Section):
     )
 
 
+class WandB(Section):
+    """Weights & Biases."""
+
+    project: str | None = Field(default=None, description="Its project; null takes the experiment's name.")
+    mode: Literal["online", "offline"] = Field(
+        default="online", description="`offline` writes to the run's folder, for `wandb sync` to send later."
+    )
+
+
+class MLflow(Section):
+    """MLflow."""
+
+    tracking_uri: str | None = Field(
+        default=None,
+        description="Where to, such as `sqlite:///mlflow.db`; null takes MLflow's own setting (MLFLOW_TRACKING_URI).",
+    )
+    experiment: str | None = Field(default=None, description="Its experiment; null takes this experiment's name.")
+
+
+class Trackers(Section):
+    """Who else is told the figures of a run while it runs; one that fails is told once and never stops a run."""
+
+    tensorboard: bool = Field(default=False, description="Write `tensorboard/` in the run's folder.")
+    wandb: WandB | None = Field(default=None, description="Tell Weights & Biases; `{}` with its defaults.")
+    mlflow: MLflow | None = Field(default=None, description="Tell MLflow; `{}` with its defaults.")
+
+
 class Config(Section):
     """A whole configuration: everything that a run depends on."""
 
@@ -173,3 +230,4 @@ class Config(Section):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     trainer: Trainer = Field(default_factory=Trainer)
     diagnostics: Diagnostics = Field(default_factory=Diagnostics)
+    trackers: Trackers = Field(default_factory=Trackers)

@@ -18,6 +18,7 @@ from coral_mtl.errors import CoralError
 DATA: KeyPath = ("data",)
 LOSS: KeyPath = ("loss",)
 STRATEGY: KeyPath = ("loss", "weighting_strategy")
+OVER: KeyPath = (*STRATEGY, "over")
 WRAPPER: KeyPath = ("optimizer", "use_pcgrad_wrapper")
 
 
@@ -29,10 +30,14 @@ def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, An
         _check_metric(draft, tasks)
         built[LOSS] = _build(draft, LOSS, choices.get(LOSS), tasks)
     built[STRATEGY] = _build(draft, STRATEGY, choices.get(STRATEGY))
+    built[OVER] = _build(draft, OVER, choices.get(OVER))
     if built[STRATEGY] is not None:
         _check_wrapper(draft, built[STRATEGY], choices[STRATEGY])
-    if built.get(LOSS) is not None and built[STRATEGY] is not None:
-        _bind(draft, built[STRATEGY], choices[STRATEGY], built[LOSS].terms)
+        if built[OVER] is not None:
+            _check_layers(draft, built[OVER], built[STRATEGY])
+    for path in (STRATEGY, OVER):
+        if built.get(LOSS) is not None and built[path] is not None:
+            _bind(draft, built[path], path, choices[path], built[LOSS].terms)
     return {path: instance for path, instance in built.items() if instance is not None}
 
 
@@ -77,7 +82,16 @@ def _check_wrapper(draft: Draft, strategy: Any, choice: Choice) -> None:
         )
 
 
-def _bind(draft: Draft, strategy: Any, choice: Choice, terms: tuple[str, ...]) -> None:
+def _check_layers(draft: Draft, weighting: Any, strategy: Any) -> None:
+    from coral_mtl.engine.strategy import Stack  # noqa: PLC0415 - a later stage, and with it torch
+
+    try:
+        Stack(weighting, strategy)
+    except CoralError as error:
+        _report(draft, OVER, error)
+
+
+def _bind(draft: Draft, strategy: Any, path: KeyPath, choice: Choice, terms: tuple[str, ...]) -> None:
     """Tell the strategy its tasks; where it refuses, the keys among its options that name no task are at fault."""
     try:
         strategy.bind(terms)
@@ -86,9 +100,9 @@ def _bind(draft: Draft, strategy: Any, choice: Choice, terms: tuple[str, ...]) -
         strangers = [(option, key) for option, value in by_task.items() for key in value if key not in terms]
         for option, key in strangers:
             advice = _suggestion(key, terms) or f"tasks of this run: {', '.join(terms)}"
-            draft.report((*STRATEGY, "params", option, key), f'no task is called "{key}"', advice)
+            draft.report((*path, "params", option, key), f'no task is called "{key}"', advice)
         if not strangers:
-            _report(draft, STRATEGY, error)
+            _report(draft, path, error)
 
 
 def _check_metric(draft: Draft, tasks: Mapping[str, Any]) -> None:

@@ -98,7 +98,7 @@ class Engine:
         self.skipped_in_a_row = 0
         self._specific: Specific = specific
         self._nonfinite: NonFinite = nonfinite
-        self._gram_on: Space = gram_on
+        self.gram_on: Space = gram_on
         self._row_dtype = row_dtype
         self._sharing = Sharing(named, given)
         self._ghost = _ghost_rows(model, strategy, rows)
@@ -139,7 +139,7 @@ class Engine:
         if all(term.root is None for term in terms):
             raise StrategyError("no loss depends on a parameter: was the forward pass run under no_grad, or detached?")
         self._refuse_hooks()
-        if features is not None and self._gram_on != "features":
+        if features is not None and self.gram_on != "features":
             raise StrategyError('features has no effect: build the engine with gram_on="features"')
         window = self._window or self._open(terms, scaler, accumulate, measure)
         self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
@@ -171,7 +171,7 @@ class Engine:
         known_beforehand = needs is Needs.NOTHING or (needs is Needs.LOSSES and not accumulate)
         if known_beforehand and not measure:
             return Known(setting)
-        if self._gram_on == "features":
+        if self.gram_on == "features":
             return FeatureRefresh(setting)
         return Refresh(setting, None if accumulate else self._ghost)
 

@@ -77,13 +77,20 @@ class Trainer:
             observers: told of every step, validation and checkpoint.
 
         Raises:
-            ConfigError: `settings.model_selection_metric` is none of the metrics.
+            ConfigError: `settings.model_selection_metric` is none of the metrics, or gradients are to be compared on
+                features that the model does not show.
         """
         if settings.model_selection_metric not in metrics.names:
             raise ConfigError(
                 f'no metric called "{settings.model_selection_metric}" to select the model by\n'
                 f"    this run produces: {', '.join(metrics.names)}",
                 option="model_selection_metric",
+            )
+        if engine.gram_on == "features" and not (hasattr(model, "represent") and hasattr(model, "predict")):
+            raise ConfigError(
+                f"{type(model).__name__} does not show its shared features, which gram_on: features needs\n"
+                "    give it the methods represent(inputs) and predict(features), or take gram_on: parameters",
+                option="gram_on",
             )
         self.model = model
         self.loss = loss
@@ -188,23 +195,30 @@ class Trainer:
     def _backward(self, window: Iterable[MicroBatch]) -> Step:
         measure = self.step % self._gradient_every == 0
         for part in window:
-            losses = self._losses(part)
+            losses, features = self._losses(part)
             account = self.engine.backward(
-                losses, scaler=self.precision.scaler, accumulate=not part.last, measure=measure
+                losses, scaler=self.precision.scaler, accumulate=not part.last, measure=measure, features=features
             )
             self.micro_step += 1
         return account
 
-    def _losses(self, part: MicroBatch) -> dict[str, Tensor]:
+    def _losses(self, part: MicroBatch) -> tuple[dict[str, Tensor], Any]:
+        """The losses times the part's share, and the shared features where the engine looks at these."""
+        features = None
         with self.precision.autocast():
-            losses = self.loss(self.model(part.inputs), part.targets)
-        return {task: loss * part.share for task, loss in losses.items()}
+            if self.engine.gram_on == "features":
+                features = self.model.represent(part.inputs)  # type: ignore[operator]
+                predictions = self.model.predict(features)  # type: ignore[operator]
+            else:
+                predictions = self.model(part.inputs)
+            losses = self.loss(predictions, part.targets)
+        return {task: loss * part.share for task, loss in losses.items()}, features
 
     @torch.no_grad()
     def _observe_after(self, window: Iterable[MicroBatch]) -> None:
         """Tell a strategy that asks for it what the step made of the losses on its own samples."""
         if self.engine.strategy.wants_losses_after:
-            parts = [self._losses(part) for part in window]
+            parts = [self._losses(part)[0] for part in window]
             tasks = dict.fromkeys(task for losses in parts for task in losses)
             self.engine.observe_after(
                 {task: torch.stack([losses[task] for losses in parts if task in losses]).sum() for task in tasks}

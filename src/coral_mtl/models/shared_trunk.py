@@ -56,7 +56,14 @@ class SharedTrunk(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the logits or values of every task, each of shape (N, size)."""
-        features = self.trunk(inputs)
+        return self.predict(self.represent(inputs))
+
+    def represent(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the features that all heads read, of shape (N, features)."""
+        return self.trunk(inputs)
+
+    def predict(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the logits or values of every task from the features."""
         return {task: head(features) for task, head in self.heads.items()}
 
 
