@@ -58,7 +58,10 @@ HEART = ("engine.engine", "engine.refresh", "engine.known", "engine.rows", "engi
         (("engine.trainer", "engine.checkpoint"), ("diagnostics", "experiment", "running", "cli", "documentation")),
         (("engine.trainer",), ("engine.loss_weighting", "engine.gradient_strategies", "engine.pcgrad")),
         (("diagnostics",), ("config", "data", "models", "losses", *END)),
-        (("experiment", "running"), ("cli", "documentation")),
+        (("trackers",), ("diagnostics", "experiment", "running", "study", "report", "cli", "documentation")),
+        (("experiment", "running"), ("study", "report", "cli", "documentation")),
+        (("study",), ("report", "cli", "documentation")),
+        (("report",), ("cli", "documentation")),
     ],
     ids=lambda rooms: rooms[0],
 )
@@ -95,7 +98,7 @@ def test_no_two_files_import_each_other():
 
 
 def test_only_what_faces_people_knows_the_terminal():
-    facing = ("cli", "running.progress", "report")
+    facing = ("cli", "running.progress", "running.watch", "study.table", "report")
     found = [
         module
         for module, names in IMPORTS.items()
@@ -116,7 +119,7 @@ def test_importing_the_package_and_the_command_line_imports_no_torch():
 
 
 def test_nothing_imports_an_optional_package_before_it_is_used():
-    optional = {"cvxpy", "cvxopt", "sklearn", "scipy"}
+    optional = {"cvxpy", "cvxopt", "sklearn", "scipy", "matplotlib", "tensorboard", "wandb", "mlflow"}
     every = ", ".join(module for module in MODULES if module != "coral_mtl.__main__")
     assert not modules_after(f"import {every}") & optional
     names = "from coral_mtl.registry import strategies, data, models, losses, optimizers"

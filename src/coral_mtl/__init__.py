@@ -20,6 +20,11 @@ __version__ = version("coral-mtl")
 _HOMES = {
     "Engine": "coral_mtl.engine.engine",
     "backward": "coral_mtl.engine.engine",
+    "solve": "coral_mtl.solving",
+    "decide": "coral_mtl.solving",
+    "WeightAveraging": "coral_mtl.engine.wrappers",
+    "ClippedDirection": "coral_mtl.engine.wrappers",
+    "TorchJD": "coral_mtl.engine.torchjd_adapter",
     "Step": "coral_mtl.engine.step",
     "Stack": "coral_mtl.engine.strategy",
     "Strategy": "coral_mtl.engine.strategy",

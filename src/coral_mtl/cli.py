@@ -9,17 +9,19 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import IntEnum
+from contextlib import contextmanager, suppress
+from enum import IntEnum, StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from coral_mtl.errors import CheckpointError, CoralError, TrainingError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from coral_mtl.running.run import Run
 
 app = typer.Typer(
@@ -39,6 +41,18 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     INTERRUPTED = 130
+
+
+class Beside(StrEnum):
+    """Runs that a comparison can have beside its strategies."""
+
+    SINGLE_TASK = "single-task"
+
+
+class Figures(StrEnum):
+    """Kinds of files that figures can be drawn to."""
+
+    PDF = "pdf"
 
 
 @contextmanager
@@ -121,7 +135,7 @@ def validate(
     wrong = False
     for config in configs:
         try:
-            load_config(config)
+            load_config(config, study=True)
             typer.echo(f"{config}: valid")
         except CoralError as error:
             wrong = True
@@ -134,15 +148,163 @@ def validate(
 def diagnose(
     run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run folder, or any loss_diagnostics.jsonl.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a run.")] = False,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Judge by another threshold; see docs/diagnostics.md. Repeatable."),
+    ] = None,
 ) -> None:
     """Say what the records of a run show: imbalance, conflict, failed solves, and what to do about them."""
     from coral_mtl.diagnostics.diagnosis import diagnose as diagnosed
     from coral_mtl.diagnostics.diagnosis import to_json
     from coral_mtl.diagnostics.text import render
+    from coral_mtl.diagnostics.thresholds import DEFAULT
 
     with _told(Exit.USAGE):
-        diagnoses = diagnosed(run)
+        diagnoses = diagnosed(run, DEFAULT.overridden(threshold or ()))
     typer.echo(to_json(diagnoses) if as_json else "\n".join(map(render, diagnoses)))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or diagnostics files.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The file to write; default: report.html in the run's folder, or of several in this one."),
+    ] = None,
+    figures: Annotated[Figures | None, typer.Option(help="Also draw the figures as files of this kind.")] = None,
+) -> None:
+    """Put runs into one HTML file that needs nothing else: curves, conflict, weights, cost, health, configuration."""
+    from coral_mtl.report.report import write_report
+
+    with _told(Exit.USAGE):
+        written = write_report(runs, output, figures=figures is not None)
+    for problem in written.left_out:
+        typer.echo(f"left out: {problem}", err=True)
+    if written.figures:
+        typer.echo(f"{len(written.figures)} figures: {written.figures[0].parent}")
+    typer.echo(str(written.page))
+
+
+@app.command()
+def watch(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that trains, or has trained.")],
+    once: Annotated[bool, typer.Option("--once", help="Show it as it stands, and return.")] = False,
+) -> None:
+    """Show a run in the terminal while it trains: losses, weights, norms, conflict, time; Ctrl-C stops watching."""
+    from rich.console import Console
+
+    from coral_mtl.running.watch import watch as watched
+
+    with _told(Exit.USAGE), suppress(KeyboardInterrupt):
+        watched(run, Console(), once=once)
+
+
+@app.command()
+def compare(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG [KEY=VALUE]...|RUN RUN...|COMPARISON",
+            help="A configuration to run strategies on; finished runs; the folder of a comparison to go on with.",
+        ),
+    ],
+    *,
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option(help="With commas between: NashMTL(update_frequency=10),Uncertainty+PCGrad; default: CONFIG's."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each strategy; default: 5.")] = None,
+    include: Annotated[Beside | None, typer.Option(help="Also train each task alone.")] = None,
+    static_grid: Annotated[bool | None, typer.Option("--static-grid", help="Also static weights, tuned.")] = None,
+    tune: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE,...", help="Tune each strategy alike: lr=1e-3,3e-3.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="To compare by; default: trainer.model_selection_metric.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder; default: runs/<name>/<date>_comparison.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; default: by the cores.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compare strategies, equal and random weighting among them, on equal terms; no clear winner is a result."""
+    from dataclasses import asdict
+
+    from coral_mtl.diagnostics.strict import dumps
+    from coral_mtl.running.interrupts import stop_requests
+    from coral_mtl.study.compare import Comparison
+    from coral_mtl.study.request import Request
+    from coral_mtl.study.table import comparison_table
+
+    with _told(Exit.USAGE):
+        request = Request(
+            strategies=tuple(strategies or ()),
+            seeds=seeds,
+            include=include,
+            static_grid=static_grid,
+            tune=tuple(tune or ()),
+            metric=metric,
+            output=output,
+            jobs=jobs,
+        )
+        begun = request.begin(targets)
+    if isinstance(begun, Comparison):
+        with _told(Exit.FAILED), stop_requests(_stopping) as stop:
+            result = begun.run(jobs, tell=_tell, stop=stop) or _interrupted("compare", begun.folder)
+        _tell(str(begun.folder))
+    else:
+        result = begun
+    if as_json:
+        typer.echo(dumps(asdict(result), indent=2))
+    else:
+        _console().print(comparison_table(result))
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _stopping() -> None:
+    os.write(2, b"\nstopping: what runs writes its checkpoint; once more kills\n")
+
+
+def _interrupted(command: str, folder: Path) -> NoReturn:
+    typer.echo(f"interrupted; go on with:\n    {shlex.join(['coral-mtl', command, str(folder)])}", err=True)
+    raise typer.Exit(Exit.INTERRUPTED)
+
+
+def _console() -> "Console":
+    """A console that is wide enough for tables where it is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = console.width if console.is_terminal else 200
+    return console
+
+
+@app.command()
+def study(
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG [KEY=VALUE]...|STUDY", help="A file with a section study, or a study's folder."),
+    ],
+    output: Annotated[Path | None, typer.Option(help="Folder; default: runs/<name>/<date>_study.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Search through configurations, as the section study of CONFIG says; needs the extra `study` (Optuna)."""
+    from dataclasses import asdict
+
+    from coral_mtl.diagnostics.strict import dumps
+    from coral_mtl.running.interrupts import stop_requests
+    from coral_mtl.study.search import Search
+    from coral_mtl.study.table import study_table
+
+    with _told(Exit.USAGE):
+        search = Search.begin(targets, output)
+    with _told(Exit.FAILED), stop_requests(_stopping) as stop:
+        found = search.run(tell=_tell, stop=stop) or _interrupted("study", search.folder)
+    _tell(str(search.folder))
+    if as_json:
+        typer.echo(dumps(asdict(found), indent=2))
+    else:
+        _console().print(study_table(found))
 
 
 @app.command()

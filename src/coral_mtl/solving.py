@@ -114,7 +114,8 @@ def _decide(strategy: Strategy, observation: Observation) -> Decision:
     """Ask the strategy; losses that were not given are NaN, which shows where they were read."""
     known = bool(np.isfinite(observation.losses).all())
     try:
-        decision = strategy.decide(observation)
+        with np.errstate(invalid="warn" if known else "ignore"):
+            decision = strategy.decide(observation)
     except np.linalg.LinAlgError:
         if known:
             raise

@@ -7,21 +7,23 @@ from pathlib import Path
 import numpy as np
 
 from coral_mtl.diagnostics.record import Context, make_record
+from coral_mtl.engine.gradient_strategies.imgrad import IMGrad
 from coral_mtl.engine.step import Step
+from coral_mtl.engine.strategy import Observation
 
 TASKS = ("genus", "health", "cover", "depth", "ink")
 
 
-def healthy(seed, strategy="Uncertainty", ailment=None, tasks=None, records=None):
+def healthy(seed, strategy="Uncertainty", ailment=None, *, tasks=None, records=None, every=1):
     """The records of one run, a generator of dicts; `ailment(step, arrays) -> arrays` changes its raw material.
 
     Gradients are a common direction plus noise; losses fall to a floor, under noise of up to 30 %; norms differ by up
-    to a factor of 4 between tasks and fall with the losses; weights follow the strategy.
+    to a factor of 4 between tasks and fall with the losses; weights follow the strategy, decided once in `every` steps.
     """
     rng = np.random.default_rng(seed)
     tasks = tasks or TASKS[: rng.integers(2, 6)]
     count = len(tasks)
-    records = records or int(rng.integers(60, 600))
+    records = records or int(rng.integers(60, 400))
     dimension = int(rng.integers(12, 60))
     common = rng.uniform(0.1, 0.5) * rng.normal(size=dimension)
     sizes = 2.0 ** rng.uniform(-1, 1, size=count)
@@ -35,8 +37,10 @@ def healthy(seed, strategy="Uncertainty", ailment=None, tasks=None, records=None
         material = {"losses": losses, "gradients": gradients, "tasks": tasks, "step": step, "records": records}
         if ailment:
             material = ailment(material)
-        weights = _next_weights(strategy, weights, material)
-        yield _record(strategy, weights, material)
+        refreshed, own = step % every == 1 % every, {}
+        if refreshed:
+            weights, own = _next_weights(strategy, weights, material)
+        yield _record(strategy, weights, material, refreshed, own)
 
 
 def imbalance(task, factor=100.0):
@@ -89,6 +93,17 @@ def dead(task):
     return ailment
 
 
+def swinging(length=1.5):
+    """The lengths of all gradients go up and down by this much in the logarithm, each in its own time."""
+
+    def ailment(material):
+        times = 0.9 + 0.37 * np.arange(len(material["tasks"]))
+        factors = np.exp(length * np.sin(times * material["step"] + times))
+        return material | {"gradients": material["gradients"] * factors[:, None]}
+
+    return ailment
+
+
 def divergence(task, share=0.2, rate=1.05):
     """The loss of `task` grows by `rate` a step in the last `share` of the run."""
 
@@ -101,6 +116,27 @@ def divergence(task, share=0.2, rate=1.05):
     return ailment
 
 
+def sound(step, **fields):
+    """A record without any finding, of two tasks."""
+    return {
+        "schema": 1,
+        "run": "r",
+        "step": step,
+        "strategy_type": "Equal",
+        "unweighted_losses": {"a": step**-0.5, "b": step**-0.5},
+        "task_weights": {"a": 1.0, "b": 1.0},
+        "gradient_norm": {"a": 1.0, "b": 1.0},
+        "gradient_cosine_similarity": {"a_vs_b": 0.2},
+        "descent": {"a": 1.2, "b": 1.2},
+        "gradient_update_norm": 1.55,
+    } | fields
+
+
+def run(change, count=100):
+    """Flat records of `count` steps with `change(step)` in them."""
+    return [sound(step, **change(step)) for step in range(1, count + 1)]
+
+
 def write(path: Path, records):
     """Write records as lines, with bare NaN where they hold one."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -108,15 +144,20 @@ def write(path: Path, records):
 
 
 def _next_weights(strategy, weights, material):
+    """The weights of the next step, and what the strategy records."""
     norms = np.maximum(np.linalg.norm(material["gradients"], axis=1), 1e-30)
     if strategy == "Uncertainty":
-        return weights * 0.98 + 0.02 / (2 * np.minimum(np.maximum(material["losses"], 1e-3), 1e3))
+        return weights * 0.98 + 0.02 / (2 * np.minimum(np.maximum(material["losses"], 1e-3), 1e3)), {}
     if strategy == "NashMTL":
-        return math.sqrt(len(norms)) / norms
-    return weights
+        return math.sqrt(len(norms)) / norms, {}
+    if strategy == "IMGrad":
+        gram = material["gradients"] @ material["gradients"].T
+        decision = IMGrad().decide(Observation(material["tasks"], material["losses"], gram))
+        return decision.coefficients, decision.records
+    return weights, {}
 
 
-def _record(strategy, weights, material):
+def _record(strategy, weights, material, refreshed, own):
     tasks, gram = material["tasks"], material["gradients"] @ material["gradients"].T
     active = [i for i in range(len(tasks)) if gram[i, i] > 0]
     names = tuple(tasks[i] for i in active)
@@ -130,7 +171,8 @@ def _record(strategy, weights, material):
         gram=gram,
         descent=dict(zip(names, descent.tolist(), strict=True)),
         update_norm=math.sqrt(max(coefficients @ descent, 0.0)),
-        refreshed=True,
+        refreshed=refreshed,
+        records=own,
     )
     number = material["step"]
     return make_record(

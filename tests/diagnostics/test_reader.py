@@ -8,7 +8,6 @@ import pytest
 from coral_mtl.diagnostics import lines
 from coral_mtl.diagnostics.lines import find_file
 from coral_mtl.diagnostics.reader import read_records
-from coral_mtl.diagnostics.strategies import canonical_strategy, character
 from coral_mtl.errors import DataError
 
 
@@ -54,35 +53,6 @@ def test_a_foreign_record_is_brought_into_normal_form(path):
     assert record.scalars == {"gradient_update_norm": 2.5, "imgrad_cos_theta": 0.75}
     assert record.descent == {}
     assert record.skipped is None
-
-
-@pytest.mark.parametrize(
-    ("name", "canonical"),
-    [
-        ("IMGradStrategy", "IMGrad"),
-        ("NashMTLStrategy", "NashMTL"),
-        ("UncertaintyWeightingStrategy", "Uncertainty"),
-        ("UncertaintyWeighting+pc_grad", "Uncertainty+PCGrad"),
-        ("nash-mtl", "NashMTL"),
-        ("DWAStrategy", "DWA"),
-        ("GradNormStrategy", "GradNorm"),
-        ("SomethingElseStrategy", "SomethingElseStrategy"),
-        ("Strategy", "Strategy"),
-        ("", ""),
-    ],
-)
-def test_class_names_become_registered_names(name, canonical):
-    assert canonical_strategy(name) == canonical
-
-
-def test_the_character_of_strategies():
-    assert not character("Equal").moves
-    assert not character("Unheard of").moves
-    assert character("Uncertainty").moves
-    assert not character("Uncertainty").looks_at_gradients
-    assert character("Static+PCGrad").projects
-    assert not character("Static+PCGrad").moves
-    assert character("Uncertainty+PCGrad").looks_at_gradients
 
 
 def test_bare_nan_and_infinity_are_read_as_not_finite_and_told(path):

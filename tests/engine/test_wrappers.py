@@ -177,7 +177,7 @@ def test_losses_after_a_step_and_epochs_reach_the_strategy(wrap):
 
 
 @each
-@pytest.mark.parametrize("build", [lambda: PCGrad(seed=3, update_frequency=2), lambda: FAMO(), lambda: MGDA()])
+@pytest.mark.parametrize("build", [lambda: PCGrad(seed=3, update_frequency=2), FAMO, MGDA])
 @pytest.mark.parametrize("cut", [1, 2, 5])
 def test_resuming_from_a_file_goes_on_bit_for_bit(wrap, build, cut):
     steps = list(observations(8))

@@ -33,6 +33,8 @@ _EXPECTED = {
     "dataclass_type": _MAPPING,
     "none_required": "null",
     "literal_error": "{expected}",
+    "union_tag_invalid": "a mapping whose {discriminator} is one of {expected_tags}",
+    "union_tag_not_found": "a mapping with the key {discriminator}",
     "enum": "{expected}",
     "greater_than": "a number greater than {gt:g}",
     "greater_than_equal": "a number of at least {ge:g}",

@@ -65,7 +65,17 @@ def _row_type(get: Get, strategy: Any) -> str | None:
     return None
 
 
-_BETTER = {"accuracy": "max", "r2": "max", "score": "max", "loss": "min", "mae": "min", "rmse": "min"}
+def _tracker(name: str) -> Callable[[Get, Any], str | None]:
+    """The rule for a tracker that null stands for: written with nothing behind it, it was meant to be there."""
+
+    def rule(get: Get, strategy: Any) -> str | None:
+        is_null = get(("trackers", name)) is None
+        return "null asks for no tracker; {} asks for one with its defaults" if is_null else None
+
+    return rule
+
+
+BETTER = {"accuracy": "max", "r2": "max", "score": "max", "loss": "min", "mae": "min", "rmse": "min"}
 """Which values of a metric are better, by the last part of its name."""
 
 RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
@@ -74,6 +84,8 @@ RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
     ("trainer", "early_stopping"): _validation_choice,
     ("trainer", "max_nonfinite_steps"): _max_nonfinite_steps,
     ("diagnostics", "gradient_every"): _gradient_every,
+    ("trackers", "wandb"): _tracker("wandb"),
+    ("trackers", "mlflow"): _tracker("mlflow"),
     ("loss", "weighting_strategy", "gram_on"): _gradient_space,
     ("loss", "weighting_strategy", "rows"): _row_type,
     ("loss", "weighting_strategy", "row_type"): _row_type,
@@ -109,7 +121,7 @@ def idle_keys(get: Get, strategy: Any) -> dict[KeyPath, str]:
 
 
 def _check_mode(draft: Draft, metric: str, mode: str) -> None:
-    better = _BETTER.get(metric.rpartition(".")[2], mode)
+    better = BETTER.get(metric.rpartition(".")[2], mode)
     if better != mode:
         message = f"{mode} selects the worst values of trainer.model_selection_metric ({metric})"
         draft.report(MODE, message, f"write metric_mode: {better}")

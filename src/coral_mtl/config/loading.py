@@ -14,7 +14,7 @@ from coral_mtl.config.overrides import apply_overrides
 from coral_mtl.config.paths import anchored
 from coral_mtl.config.problems import ConfigErrors, KeyPath, Place, Problem
 from coral_mtl.config.sections import Config, Section
-from coral_mtl.config.trial import STRATEGY, try_out
+from coral_mtl.config.trial import STRATEGY, STUDY, try_out
 from coral_mtl.config.yaml_1_2 import Node, parse
 
 
@@ -28,7 +28,7 @@ class _Checked:
     built: Mapping[KeyPath, Any]
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path | str, overrides: Sequence[str] = (), *, study: bool = False) -> Config:
     """Read, override and check a configuration; nothing is created.
 
     In the result names of types are spelt as registered, params hold every option that has an effect, with its
@@ -38,6 +38,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     Args:
         path: the YAML file.
         overrides: `key.path=value` each.
+        study: whether the section `study` has an effect (default false).
 
     Raises:
         ConfigErrors: with every problem of the file and the overrides.
@@ -50,6 +51,8 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     for key, reason in draft.idle.items():
         if key in idle_in_file or draft.overridden(key):
             draft.report(key, f"this key has no effect: {reason}", "leave it out")
+    if not study and draft.find(STUDY) is not None:
+        draft.report(STUDY, "this section has no effect on a single run", f"coral-mtl study {file}, or study=null")
     if checked.config is None or draft.problems:
         raise ConfigErrors(draft.problems)
     return _resolved(checked, checked.config, ())

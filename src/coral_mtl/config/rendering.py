@@ -19,6 +19,8 @@ def dump_config(config: Config) -> str:
         for key in path[:-1]:
             section = section[str(key)]
         del section[str(path[-1])]
+    if config.study is None:
+        del plain["study"]
     return write(plain)
 
 

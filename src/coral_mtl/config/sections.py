@@ -5,31 +5,14 @@ class of that name, checked in blocks.py. The help texts here are what CONFIGS_R
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from coral_mtl import registry as registries
+from coral_mtl.config.bases import Block, Section
+from coral_mtl.config.study import Study
 from coral_mtl.options import NonNegative, NonNegativeInt, Positive, PositiveInt, ProperFraction
-
-
-class Section(BaseModel):
-    """A part of a configuration: unknown keys are errors, and nothing is converted from one type to another."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
-
-
-class Block(Section):
-    """A section that names a class of a registry and gives its options."""
-
-    registry: ClassVar[registries.Registry]
-
-    type: str
-    params: dict[str, Any] = Field(default_factory=dict, description="Options of the type, see its table.")
-
-    def build(self, *arguments: Any) -> Any:
-        """Build the class named by `type` with the options `params`, and by position what the run provides."""
-        return self.registry.get(self.type)(*arguments, **self.params)
 
 
 class Data(Block):
@@ -77,13 +60,13 @@ class WeightingStrategy(Block):
     )
     gram_on: Literal["parameters", "features"] = Field(
         default="parameters",
-        description="Where gradients are compared: on the shared `parameters`, or on the trunk's `features`, which costs "
-        "one backward of the trunk instead of one per task.",
+        description="Where gradients are compared: on the shared `parameters`, or on the trunk's `features`, which "
+        "costs one backward of the trunk instead of one per task.",
     )
     rows: Literal["auto", "stored", "ghost"] = Field(
         default="auto",
-        description="Keep a gradient per task of every layer (`stored`), of those where that is cheapest (`auto`), or of "
-        "as few as possible (`ghost`); the result is the same.",
+        description="Keep a gradient per task of every layer (`stored`), of those where that is cheapest (`auto`), or "
+        "of as few as possible (`ghost`); the result is the same.",
     )
     row_type: Literal["bfloat16"] | None = Field(
         default=None, description="Type in which the tasks' gradients are kept; null keeps them as they are."
@@ -231,3 +214,4 @@ class Config(Section):
     trainer: Trainer = Field(default_factory=Trainer)
     diagnostics: Diagnostics = Field(default_factory=Diagnostics)
     trackers: Trackers = Field(default_factory=Trackers)
+    study: Study | None = Field(default=None, description="What `coral-mtl study` searches through.")

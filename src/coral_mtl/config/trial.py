@@ -7,6 +7,7 @@ installed, names of tasks that do not exist, and metrics that the run does not p
 
 import difflib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from coral_mtl.config.blocks import Choice
@@ -20,14 +21,16 @@ LOSS: KeyPath = ("loss",)
 STRATEGY: KeyPath = ("loss", "weighting_strategy")
 OVER: KeyPath = (*STRATEGY, "over")
 WRAPPER: KeyPath = ("optimizer", "use_pcgrad_wrapper")
+STUDY: KeyPath = ("study",)
 
 
 def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, Any]:
     """Build what can be built cheaply and return it by the path of its block; report every problem."""
     built: dict[KeyPath, Any] = {}
+    _check_trackers(draft)
     tasks = _tasks(draft, choices.get(DATA))
     if tasks is not None:
-        _check_metric(draft, tasks)
+        _check_metrics(draft, tasks)
         built[LOSS] = _build(draft, LOSS, choices.get(LOSS), tasks)
     built[STRATEGY] = _build(draft, STRATEGY, choices.get(STRATEGY))
     built[OVER] = _build(draft, OVER, choices.get(OVER))
@@ -105,13 +108,26 @@ def _bind(draft: Draft, strategy: Any, path: KeyPath, choice: Choice, terms: tup
             _report(draft, path, error)
 
 
-def _check_metric(draft: Draft, tasks: Mapping[str, Any]) -> None:
+def _check_trackers(draft: Draft) -> None:
+    """Report the trackers that were asked for and are not installed; package, extra and key have one name."""
+    for name in ("tensorboard", "wandb", "mlflow"):
+        if draft.find(("trackers", name)) not in (None, False) and find_spec(name) is None:
+            advice = f"install it with: pip install 'coral-mtl[{name}]'"
+            draft.report(("trackers", name), f"needs the package {name!r}, which is not installed", advice)
+
+
+def _check_metrics(draft: Draft, tasks: Mapping[str, Any]) -> None:
     from coral_mtl.metrics import metric_names  # noqa: PLC0415 - a later stage, and with it torch
 
-    metric, names = draft.value(METRIC), metric_names(tasks)
-    if draft.sure(METRIC) and metric not in names:
-        advice = f"{_suggestion(metric, names)} this run produces: {', '.join(names)}".strip()
-        draft.report(METRIC, f'no metric called "{metric}" in this run', advice)
+    names = metric_names(tasks)
+    found = {METRIC: draft.value(METRIC)}
+    if draft.sure(STUDY):
+        objectives = draft.find((*STUDY, "objectives"), [])
+        found |= {(*STUDY, "objectives", place, "metric"): each["metric"] for place, each in enumerate(objectives)}
+    for path, metric in found.items():
+        if draft.sure(path) and metric not in names:
+            advice = f"{_suggestion(metric, names)} this run produces: {', '.join(names)}".strip()
+            draft.report(path, f'no metric called "{metric}" in this run', advice)
 
 
 def _suggestion(name: str, known: tuple[str, ...]) -> str:

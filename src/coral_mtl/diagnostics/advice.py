@@ -2,8 +2,11 @@
 
 1. Start with Uncertainty. 2. Norms persistently orders of magnitude apart: NashMTL or IMGrad. 3. Many cosines below
 -0.3 to -0.5: PCGrad, over Uncertainty if you like. 4. Both: NashMTL. The sentence knows three things more: a run that
-is not sound is mended first; a strategy that looks at gradients and whose steps hurt no task is kept; and PCGrad is
-sure never to push a task back with two tasks only, where NashMTL, IMGrad with its guard and MGDA are with any number.
+is not sound is mended first; a strategy that looks at gradients, hurts no task and leaves no imbalance in its direction
+is kept; and PCGrad is sure never to push a task back with two tasks only, where others are with any number.
+
+What it says of the present strategy follows from what the strategy's class declares; of one that is not registered it
+says nothing.
 """
 
 from collections.abc import Sequence
@@ -12,12 +15,9 @@ from typing import Any
 
 from coral_mtl.diagnostics.finding import Finding, Severity, listed, percent, ratio_of, two_digits
 from coral_mtl.diagnostics.statistics import Statistics
-from coral_mtl.diagnostics.strategies import character
+from coral_mtl.diagnostics.strategies import BASELINE, UNHARMING, character
 from coral_mtl.diagnostics.tally import Tally
 from coral_mtl.diagnostics.thresholds import Thresholds
-
-_HARMLESS = ("NashMTL", "IMGrad", "MGDA")
-"""Strategies whose direction has <g_t, d> >= 0 for every task, whenever they solve for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ def advise(statistics: Statistics, findings: Sequence[Finding], thresholds: Thre
     both = None if None in (imbalanced, conflicting) else imbalanced and conflicting
     workflow = (
         Answer(
-            "1. Is the baseline, Uncertainty, in use?",
-            "Uncertainty" in statistics.strategy.split("+"),
+            f"1. Is the baseline, {BASELINE}, in use?",
+            BASELINE in statistics.strategy.split("+"),
             f"the strategy is {statistics.strategy}",
         ),
         Answer(
@@ -80,21 +80,38 @@ def _sentence(statistics: Statistics, findings: Sequence[Finding], thresholds: T
         )
     reasons = [*_of(findings, "imbalance"), *_of(findings, "conflict"), *_of(findings, "hurt")]
     if not reasons:
-        return _no_reason(statistics)
+        return _no_reason(statistics) + _elsewhere(findings)
     because = "; ".join(finding.title.partition(" (")[0] for finding in reasons[:3])
     return _kept(statistics, findings, because) or f"{_changed(statistics, findings)}, because {because}."
 
 
 def _kept(statistics: Statistics, findings: Sequence[Finding], because: str) -> str | None:
     """The sentence where the present strategy is right for what was found, else None."""
-    strategy, hurting = statistics.strategy, _of(findings, "hurt")
-    if strategy in _HARMLESS and hurting:
-        return f"Lower the update_frequency of {strategy} (and leave the guard of IMGrad on), because {because}."
-    nature = character(strategy)
-    untreated = nature.projects and _of(findings, "imbalance")
-    if nature.looks_at_gradients and statistics.descent.figures() and not hurting and not untreated:
+    strategy, nature = statistics.strategy, character(statistics.strategy)
+    if nature is None:
+        return None
+    promises, hurting = nature.promises, _of(findings, "hurt")
+    if promises.non_conflicting and hurting:
+        return (
+            f"Lower the update_frequency of {strategy}, and leave options alone that its promise to hurt no task"
+            f" depends on, because {because}."
+        )
+    treated = statistics.descent.figures() and not hurting and not _dominated(statistics, findings)
+    if nature.looks_at_gradients and treated:
         return f"Keep {strategy}: its steps hurt no task, although {because}."
-    return f"Keep NashMTL, which is made for runs like this: {because}." if strategy == "NashMTL" else None
+    if promises.non_conflicting and promises.scale == "per_task":
+        return f"Keep {strategy}, which is made for runs like this: {because}."
+    return None
+
+
+def _dominated(statistics: Statistics, findings: Sequence[Finding]) -> bool:
+    """Whether the weights leave an imbalance: the longest gradient still has that much more part in the direction."""
+    parts = statistics.direction_share.figures()
+    return any(
+        parts[f.figures["largest"]].mean >= f.threshold["imbalance_ratio"] * parts[f.figures["smallest"]].mean
+        for f in _of(findings, "imbalance")
+        if {f.figures["largest"], f.figures["smallest"]} <= parts.keys()
+    )
 
 
 def _changed(statistics: Statistics, findings: Sequence[Finding]) -> str:
@@ -102,20 +119,28 @@ def _changed(statistics: Statistics, findings: Sequence[Finding]) -> str:
     imbalanced, conflicting = _of(findings, "imbalance"), _of(findings, "conflict")
     if imbalanced:
         return "Take NashMTL (or compare it with IMGrad)" if conflicting else "Try NashMTL or IMGrad"
-    if not conflicting or "PCGrad" in statistics.strategy:
-        return "Take a strategy that never pushes a task back (NashMTL, IMGrad or MGDA)"
+    nature = character(statistics.strategy)
+    if not conflicting or (nature is not None and nature.is_gradient_strategy):
+        return f"Take a strategy that never pushes a task back ({listed(UNHARMING)})"
     if len(statistics.tasks) == 2:
-        return "Put PCGrad on top of Uncertainty, which for two tasks never pushes one back"
-    return "Put PCGrad on top of Uncertainty, or take NashMTL, which unlike PCGrad never pushes one of many tasks back"
+        return f"Put PCGrad on top of {BASELINE}, which for two tasks never pushes one back"
+    return f"Put PCGrad on top of {BASELINE}, or take NashMTL, which unlike PCGrad never pushes one of many tasks back"
 
 
 def _no_reason(statistics: Statistics) -> str:
-    if character(statistics.strategy).looks_at_gradients or "Uncertainty" in statistics.strategy:
-        return f"Stay with {statistics.strategy}: norms are of one order and no pair of tasks is in conflict."
-    return (
-        f"No gradient strategy is called for, as norms are of one order and no pair of tasks is in conflict:"
-        f" compare {statistics.strategy} with Uncertainty, the baseline."
-    )
+    strategy, nature = statistics.strategy, character(statistics.strategy)
+    calm = "norms are of one order and no pair of tasks is in conflict"
+    if nature is None:
+        return f"Nothing calls for another strategy: {calm}"
+    if nature.looks_at_gradients or BASELINE in strategy.split("+"):
+        return f"Stay with {strategy}: {calm}"
+    return f"No gradient strategy is called for, as {calm}: compare {strategy} with {BASELINE}, the baseline"
+
+
+def _elsewhere(findings: Sequence[Finding]) -> str:
+    """The end of a sentence that leaves the strategy alone: the first thing that calls for action all the same."""
+    others = [finding for finding in findings if finding.severity > Severity.NOTE]
+    return f"; what to mend is elsewhere: {others[0].title}." if others else "."
 
 
 def _imbalance_evidence(statistics: Statistics, thresholds: Thresholds) -> str:

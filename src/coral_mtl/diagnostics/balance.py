@@ -6,6 +6,7 @@ import numpy as np
 
 from coral_mtl.diagnostics.finding import Finding, Severity, listed, percent, ratio_of, two_digits
 from coral_mtl.diagnostics.statistics import Statistics
+from coral_mtl.diagnostics.strategies import UNHARMING
 from coral_mtl.diagnostics.tally import Figures
 from coral_mtl.diagnostics.thresholds import Thresholds
 
@@ -36,42 +37,47 @@ def imbalance(statistics: Statistics, thresholds: Thresholds) -> Iterator[Findin
         tasks=outliers,
         figures={"ratio": ratio, "share": share, "records": widest.count, "largest": large, "smallest": small},
         threshold=thresholds.pick("imbalance_ratio", "persistent_share"),
-        steps=_steps(statistics, widest),
+        steps=widest.span(statistics.span),
         advice="take NashMTL, which no scale of a loss can disturb, or IMGrad; or bring the losses to one scale",
     )
 
 
 def conflict(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
-    """Pairs of tasks whose gradients oppose each other: strongly, clearly, or nearly always."""
+    """Pairs of tasks whose gradients oppose each other: strongly, clearly, or nearly always.
+
+    At each level two shares are to reach the threshold: that of the cosines below the level, and that of their moving
+    averages below `smoothed_conflict`, so that the noise of small batches is no conflict.
+    """
     names = ("any_conflict", "clear_conflict", "strong_conflict")
+    levels = [getattr(thresholds, name) for name in names]
+    least = [getattr(thresholds, f"{name}_share") for name in names]
+    smoothed = statistics.smoothed.figures()
     for pair, cosine in sorted(statistics.cosines.figures().items(), key=lambda item: item[1].mean):
-        opposed = cosine.mean <= thresholds.conflict_mean
-        strong = cosine.share(2) >= thresholds.strong_conflict_share
-        clear = cosine.share(1) >= thresholds.clear_conflict_share and opposed
-        mild = cosine.share(0) >= thresholds.any_conflict_share and opposed
-        if cosine.count < thresholds.min_records or not (strong or clear or mild):
+        reached = [k for k in range(3) if min(cosine.share(k), smoothed[pair].share(-1)) >= least[k]]
+        if cosine.count < thresholds.min_records or not reached:
             continue
-        level = 2 if strong else 1 if clear else 0
-        levels = [getattr(thresholds, name) for name in names]
+        level = max(reached)
         shares = {f"share_below_{bound:g}": cosine.share(k) for k, bound in enumerate(levels)}
+        shares |= {f"smoothed_share_below_{bound:g}": smoothed[pair].share(k) for k, bound in enumerate(levels)}
         yield Finding(
             kind="conflict",
-            severity=Severity.WARNING if strong or clear else Severity.NOTE,
-            title=f"{listed(pair)} pull against each other (cosine {two_digits(cosine.mean)} on average,"
-            f" below {levels[level]:g} in {percent(cosine.share(level))} of {cosine.count} records)",
+            severity=Severity.WARNING if level else Severity.NOTE,
+            title=f"{listed(pair)} pull against each other (cosine {two_digits(cosine.mean)} on average, below"
+            f" {levels[level]:g} in {percent(cosine.share(level))} of {cosine.count} records, smoothed in"
+            f" {percent(smoothed[pair].share(level))})",
             tasks=pair,
             figures={"mean": cosine.mean, **shares, "records": cosine.count},
-            threshold=thresholds.pick(names[level], f"{names[level]}_share", "conflict_mean"),
-            steps=_steps(statistics, cosine, level),
-            advice="put PCGrad on top of the loss weighting; with three tasks or more only NashMTL, IMGrad and MGDA"
-            " guarantee that no task is pushed back",
+            threshold=thresholds.pick(names[level], f"{names[level]}_share", "smoothed_conflict"),
+            steps=cosine.span(statistics.span, level),
+            advice="put PCGrad on top of the loss weighting; with three tasks or more only others, such as"
+            f" {listed(UNHARMING)}, guarantee that no task is pushed back",
         )
 
 
 def hurt(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
     """Tasks whose loss the applied direction d raises: <g_t, d> < 0, persistently."""
     alignment = statistics.alignment.figures()
-    for task, descent in statistics.descent.figures().items():
+    for task, descent in sorted(statistics.descent.figures().items(), key=lambda item: -item[1].share()):
         share = descent.share()
         cosine = alignment[task].mean if task in alignment else float("nan")
         often = share >= thresholds.hurt_share and cosine <= thresholds.hurt_cosine
@@ -85,8 +91,8 @@ def hurt(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
             tasks=(task,),
             figures={"share": share, "cosine": cosine, "records": descent.count},
             threshold=thresholds.pick("hurt_share", "hurt_cosine", "hurt_always_share"),
-            steps=_steps(statistics, descent),
-            advice="take a strategy that never pushes a task back: NashMTL, IMGrad with its guard, or MGDA",
+            steps=descent.span(statistics.span),
+            advice=f"take a strategy that never pushes a task back, such as {listed(UNHARMING)}",
         )
 
 
@@ -97,7 +103,8 @@ def domination(statistics: Statistics, thresholds: Thresholds) -> Iterator[Findi
     """
     measured = statistics.direction_share.figures()
     what = "direction" if measured else "sum of the weights"
-    for task, part in (measured or statistics.weight_share.figures()).items():
+    parts = measured or statistics.weight_share.figures()
+    for task, part in sorted(parts.items(), key=lambda item: -item[1].mean):
         if part.count < thresholds.min_records or part.share() < thresholds.persistent_share:
             continue
         yield Finding(
@@ -108,11 +115,29 @@ def domination(statistics: Statistics, thresholds: Thresholds) -> Iterator[Findi
             tasks=(task,),
             figures={"of": what, "mean": part.mean, "share": part.share(), "records": part.count},
             threshold=thresholds.pick("domination_share", "persistent_share"),
-            steps=_steps(statistics, part),
+            steps=part.span(statistics.span),
             advice="the shared parameters learn this task and little else: weigh it down, or take NashMTL"
             if measured
             else "measure gradients (diagnostics.gradient_every) to see whether this makes up for a small gradient",
         )
+
+
+def cos_theta(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
+    """The cosine between IMGrad's two directions, the mean gradient and the min-norm point, persistently low."""
+    cosine = statistics.cos_theta.figures().get("cos_theta")
+    if cosine is None or cosine.count < thresholds.min_records or cosine.share() < thresholds.persistent_share:
+        return
+    yield Finding(
+        kind="cos_theta",
+        severity=Severity.NOTE,
+        title=f"cos theta of IMGrad is {two_digits(cosine.mean)} on average (below {thresholds.cos_theta:g} in"
+        f" {percent(cosine.share())} of {cosine.count} solves): what helps all tasks is far from their mean gradient",
+        tasks=(),
+        figures={"mean": cosine.mean, "share": cosine.share(), "solves": cosine.count},
+        threshold=thresholds.pick("cos_theta", "persistent_share"),
+        steps=cosine.span(statistics.span),
+        advice="the imbalance or conflict behind it is in the table; if training is slow, compare NashMTL",
+    )
 
 
 def _outliers(ratios: dict[tuple[str, str], Figures], largest: str) -> tuple[str, ...]:
@@ -129,8 +154,3 @@ def _outliers(ratios: dict[tuple[str, str], Figures], largest: str) -> tuple[str
 def _orders(ratio: float) -> str:
     orders = int(np.floor(np.log10(ratio) + 0.5))
     return f"about {orders} order{'s' if orders != 1 else ''} of magnitude"
-
-
-def _steps(statistics: Statistics, figures: Figures, level: int = 0) -> tuple[int, int]:
-    first, last = figures.first[level], figures.last[level]
-    return statistics.first_step if first is None else first, statistics.last_step if last is None else last

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Curves:
         self._known: dict[tuple[Hashable, ...], np.ndarray] = {}
         self._cells = np.zeros((4, 0, 0))
 
-    def add(self, step: int, values: Mapping[Hashable, float]) -> None:
+    def add(self, step: int, values: Mapping[Any, float]) -> None:
         """Take in the values of one step by name; those that are not finite leave no trace.
 
         Raises:

@@ -14,6 +14,8 @@ from coral_mtl.diagnostics.remarks import Remarks
 from coral_mtl.diagnostics.statistics import Statistics
 from coral_mtl.diagnostics.strict import dumps
 from coral_mtl.diagnostics.thresholds import DEFAULT, Thresholds
+from coral_mtl.diagnostics.validation import NAME as METRICS
+from coral_mtl.diagnostics.validation import read_validations
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Diagnosis:
     findings: heaviest first.
     advice: the workflow for choosing a strategy, and the sentence it ends in.
     remarks: what was odd about the lines of the run, as "file:line: what".
+    thresholds: what the findings were judged by.
     """
 
     path: Path
@@ -32,6 +35,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     advice: Advice
     remarks: tuple[str, ...]
+    thresholds: Thresholds
 
     @property
     def run(self) -> str:
@@ -46,6 +50,7 @@ class Diagnosis:
             "findings": [finding.to_dict() for finding in self.findings],
             "advice": self.advice.to_dict(),
             "remarks": list(self.remarks),
+            "thresholds": self.thresholds.to_dict(),
         }
 
 
@@ -54,7 +59,8 @@ def diagnose(
 ) -> list[Diagnosis]:
     """Read a run folder or a diagnostics file, ours or another program's, and diagnose each run in it.
 
-    The file is read once, line by line: memory does not grow with its size. `also` is shown every record on the way.
+    The file is read once, line by line, and after it the metrics.jsonl beside it, where there is one: memory does not
+    grow with their size. `also` is shown every record on the way.
 
     Raises:
         DataError: there is no such file, or it holds no diagnostics records.
@@ -71,7 +77,14 @@ def diagnose(
         if also is not None:
             also(record)
     remarks.take_over(pending)  # of the lines after the last record; a file without any record was refused
-    return [_diagnosis(file, statistics, remarks, thresholds) for statistics, remarks in runs.values()]
+    validated = Remarks(file.with_name(METRICS))
+    for validation in read_validations(file.with_name(METRICS), validated.add):
+        if validation.run in runs:
+            runs[validation.run][0].course.add_validation(validation.step, validation.losses)
+    return [
+        _diagnosis(file, statistics, (*remarks.texts(), *validated.texts()), thresholds)
+        for statistics, remarks in runs.values()
+    ]
 
 
 def to_json(diagnoses: Sequence[Diagnosis]) -> str:
@@ -79,7 +92,7 @@ def to_json(diagnoses: Sequence[Diagnosis]) -> str:
     return dumps([diagnosis.to_dict() for diagnosis in diagnoses], indent=2)
 
 
-def _diagnosis(path: Path, statistics: Statistics, remarks: Remarks, thresholds: Thresholds) -> Diagnosis:
+def _diagnosis(path: Path, statistics: Statistics, remarks: tuple[str, ...], thresholds: Thresholds) -> Diagnosis:
     findings = find(statistics, thresholds)
     advice = advise(statistics, findings, thresholds)
-    return Diagnosis(path, statistics, tuple(findings), advice, remarks.texts())
+    return Diagnosis(path, statistics, tuple(findings), advice, remarks, thresholds)

@@ -1,5 +1,6 @@
 """One thing that a diagnosis has to say about a run."""
 
+import math
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
@@ -48,14 +49,22 @@ KINDS = (
     "non_finite",
     "skipped",
     "dead",
+    "flat",
+    "spikes",
     "solver",
     "frozen",
     "hurt",
     "imbalance",
     "conflict",
     "domination",
+    "stale",
+    "overfitting",
+    "clipped",
+    "unfinished",
+    "plateau",
     "inactive",
     "stationary",
+    "cos_theta",
 )
 """All kinds of findings, in the order in which findings of equal severity are shown."""
 
@@ -73,6 +82,11 @@ def two_digits(figure: float) -> str:
 def ratio_of(logarithm: float) -> float:
     """Return how many times larger the larger of two figures is, from log10 of their ratio; at most 1e300."""
     return 10.0 ** min(abs(logarithm), 300.0)
+
+
+def exponential(logarithm: float) -> float:
+    """Return e to the power of a figure, between 1e-300 and 1e300."""
+    return math.exp(min(max(logarithm, -690.0), 690.0))
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:

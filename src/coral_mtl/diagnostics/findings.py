@@ -1,22 +1,31 @@
 """All findings on one run, heaviest first."""
 
-from coral_mtl.diagnostics import balance, health
+from coral_mtl.diagnostics import balance, decisions, health, learning, rate
 from coral_mtl.diagnostics.finding import KINDS, Finding
 from coral_mtl.diagnostics.statistics import Statistics
 from coral_mtl.diagnostics.thresholds import Thresholds
 
 _FINDERS = (
-    health.divergence,
+    learning.divergence,
+    learning.flat,
+    learning.plateau,
+    learning.overfitting,
+    rate.spikes,
+    rate.clipped,
+    rate.unfinished,
     health.non_finite,
     health.skipped,
     health.inactive,
     health.solver,
-    health.frozen,
+    decisions.frozen,
+    decisions.stale,
     balance.hurt,
     balance.imbalance,
     balance.conflict,
     balance.domination,
+    balance.cos_theta,
 )
+"""Each yields its findings in order of weight."""
 
 
 def find(statistics: Statistics, thresholds: Thresholds) -> list[Finding]:

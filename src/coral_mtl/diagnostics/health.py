@@ -1,62 +1,31 @@
-"""Findings about the run itself: whether its figures, its tasks, its solver and its weights are sound."""
+"""Findings about the run itself: whether its figures, its tasks and its solver are sound."""
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from coral_mtl.diagnostics.finding import Finding, Severity, listed, percent
+from coral_mtl.diagnostics.finding import Finding, Severity, percent
 from coral_mtl.diagnostics.statistics import Statistics
-from coral_mtl.diagnostics.strategies import character
+from coral_mtl.diagnostics.tally import Figures
 from coral_mtl.diagnostics.thresholds import Thresholds
 from coral_mtl.engine.solvers.solution import Status
-
-
-def divergence(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
-    """Losses that end far above their best: by ratio, beyond their noise, and undoing real progress.
-
-    Judged in the logarithm, where a single outlier does not weigh much. With m_1 .. m_k the means of log L over the
-    blocks of a Trend, b the lowest of them, and e their standard error: m_k - b >= log(ratio), m_k - b >= noise e, and
-    exp(m_k) - exp(b) >= progress (exp(m_1) - exp(b)). A loss that is not always positive is not judged.
-    """
-    for task, losses in statistics.losses.figures().items():
-        if losses.count < thresholds.min_records or losses.low <= 0.0:
-            continue
-        trend = statistics.log_trends[task]
-        means, error = trend.means(), trend.standard_error()
-        start, best, end = np.exp([means[0], means.min(), means[-1]]).tolist()
-        rise = means[-1] - means.min()
-        if end < thresholds.divergence_ratio * best or rise < thresholds.divergence_noise * error:
-            continue
-        if end - best >= thresholds.divergence_progress * (start - best):
-            yield Finding(
-                kind="divergence",
-                severity=Severity.ERROR,
-                title=f"the loss of {task} ends at {end:.3g}, which is {end / best:.3g} times its best of {best:.3g}",
-                tasks=(task,),
-                figures={"start": start, "best": best, "end": end, "records": losses.count},
-                threshold=thresholds.pick("divergence_ratio", "divergence_noise", "divergence_progress"),
-                steps=_all_steps(statistics),
-                advice="lower the learning rate, lengthen the warm-up, or clip with trainer.max_grad_norm",
-            )
 
 
 def non_finite(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
     """Losses, weights and gradient norms that were not finite, by task."""
     sources = {"loss": statistics.losses, "weight": statistics.weights, "gradient norm": statistics.norms}
-    for what, tally in sources.items():
-        for task, figures in tally.figures().items():
+    found = [(what, task, figures) for what, tally in sources.items() for task, figures in tally.figures().items()]
+    for what, task, figures in sorted(found, key=lambda entry: -_nonfinite_share(entry[2])):
+        if figures.nonfinite_steps:
             seen = figures.count + figures.nonfinite
-            if figures.nonfinite:
-                yield Finding(
-                    kind="non_finite",
-                    severity=_graded(figures.nonfinite / seen, 0.0, thresholds.skipped_error_share),
-                    title=f"the {what} of {task} was not finite in {figures.nonfinite} of {seen} records",
-                    tasks=(task,),
-                    figures={"figure": what, "non_finite": figures.nonfinite, "records": seen},
-                    threshold=thresholds.pick("skipped_error_share"),
-                    steps=_all_steps(statistics),
-                    advice="look at the data of these steps, lower the learning rate, or train without float16",
-                )
+            yield Finding(
+                kind="non_finite",
+                severity=_graded(figures.nonfinite / seen, 0.0, thresholds.skipped_error_share),
+                title=f"the {what} of {task} was not finite in {figures.nonfinite} of {seen} records",
+                tasks=(task,),
+                figures={"figure": what, "non_finite": figures.nonfinite, "records": seen},
+                threshold=thresholds.pick("skipped_error_share"),
+                steps=figures.nonfinite_steps,
+                advice="look at the data of these steps, lower the learning rate, or train without float16",
+            )
 
 
 def skipped(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
@@ -73,16 +42,17 @@ def skipped(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]
         tasks=(),
         figures={"skipped": count, "records": statistics.records, "reasons": dict(statistics.skipped)},
         threshold=thresholds.pick("skipped_share", "skipped_error_share"),
-        steps=_all_steps(statistics),
+        steps=statistics.skipped.steps(),
         advice="a few at the start of float16 training are its loss scale settling; any others point at the task named",
     )
 
 
 def inactive(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
     """Tasks without any gradient on the shared parameters: nearly always ("dead"), or now and then ("inactive")."""
-    for task in statistics.tasks:
-        left_out = statistics.inactive[task] / statistics.records
-        share = max(left_out, statistics.silent[task] / max(statistics.measured, 1))
+    left_out = {task: statistics.inactive[task] / statistics.records for task in statistics.tasks}
+    silent = {task: statistics.silent[task] / max(statistics.measured, 1) for task in statistics.tasks}
+    for task in sorted(statistics.tasks, key=lambda task: -max(left_out[task], silent[task])):
+        share = max(left_out[task], silent[task])
         if statistics.records < thresholds.min_records or share < thresholds.inactive_share:
             continue
         is_dead = share >= thresholds.dead_share
@@ -94,7 +64,7 @@ def inactive(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding
             tasks=(task,),
             figures={"share": share, "left_out": statistics.inactive[task], "records": statistics.records},
             threshold=thresholds.pick("dead_share" if is_dead else "inactive_share"),
-            steps=_all_steps(statistics),
+            steps=(statistics.inactive if task in statistics.inactive else statistics.silent).steps(task),
             advice="check its loss, its labels, and that its output depends on the shared parameters"
             if is_dead
             else "expected where not every batch has labels for it; otherwise check its loss",
@@ -121,53 +91,16 @@ def solver(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
             tasks=(),
             figures={"status": str(status), "count": count, "solves": solves},
             threshold=thresholds.pick(name),
-            steps=_all_steps(statistics),
+            steps=statistics.statuses.steps(status),
             advice=status.advice,
         )
 
 
-def frozen(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
-    """Weights, other than 0, that never moved under a strategy that is to move them."""
-    nature = character(statistics.strategy)
-    if not nature.moves and not nature.projects:
-        return
-    weights = {t: w for t, w in statistics.weights.figures().items() if w.count >= thresholds.min_records}
-    still = tuple(
-        task
-        for task, weight in weights.items()
-        if weight.high - weight.low <= thresholds.frozen_change * max(abs(weight.high), abs(weight.low))
-        and weight.mean != 0.0
-        and not _rightly_constant(statistics, task)
-    )
-    if still and len(weights) > 1:
-        yield Finding(
-            kind="frozen",
-            severity=Severity.ERROR if len(still) == len(weights) else Severity.WARNING,
-            title=f"under {statistics.strategy}, which is to move it, the weight of {listed(still)} never moved",
-            tasks=still,
-            figures={"weights": {task: weights[task].mean for task in still}, "records": weights[still[0]].count},
-            threshold=thresholds.pick("frozen_change"),
-            steps=_all_steps(statistics),
-            advice="check that the strategy is called at every step, and that the optimiser has what it learns",
-        )
-
-
-def _rightly_constant(statistics: Statistics, task: str) -> bool:
-    """Whether there was nothing to decide: a projection without conflict, a single task in charge, too few epochs."""
-    weights = statistics.weights.figures()
-    opposed = {name for pair, cosine in statistics.cosines.figures().items() if cosine.hits[0] for name in pair}
-    return (
-        (not character(statistics.strategy).moves and statistics.measured > 0 and task not in opposed)
-        or (statistics.strategy == "MGDA" and not any(weights[other].high for other in weights if other != task))
-        or (statistics.strategy == "DWA" and statistics.epochs <= 2)
-    )
+def _nonfinite_share(figures: Figures) -> float:
+    return figures.nonfinite / (figures.count + figures.nonfinite)
 
 
 def _graded(share: float, warning: float, error: float) -> Severity:
     if share >= error:
         return Severity.ERROR
     return Severity.WARNING if share >= warning else Severity.NOTE
-
-
-def _all_steps(statistics: Statistics) -> tuple[int, int]:
-    return statistics.first_step, statistics.last_step

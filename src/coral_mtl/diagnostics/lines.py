@@ -43,7 +43,7 @@ def read_objects(path: Path, remark: Remark) -> Iterator[tuple[int, dict[str, An
         with path.open("rb") as file:
             _refuse_binary(file, path)
             for number, line in enumerate(_lines(file), 1):
-                found = _object(line, number, remark)
+                found = read_object(line, number, remark)
                 if found is not None:
                     yield number, found
     except OSError as problem:
@@ -66,7 +66,8 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
             line = file.readline(_LONGEST)
 
 
-def _object(line: bytes, number: int, remark: Remark) -> dict[str, Any] | None:
+def read_object(line: bytes, number: int, remark: Remark) -> dict[str, Any] | None:
+    """Return the JSON object on a line; None, and a word to `remark`, where there is none."""
     loose: list[str] = []
 
     def constant(token: str) -> float:

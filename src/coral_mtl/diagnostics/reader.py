@@ -75,17 +75,28 @@ def read_records(path: Path, remark: Remark) -> Iterator[Record]:
         remark(line, what)
 
     for number, found in read_objects(path, tell):
-        schema = found.get("schema")
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise DataError(f"{path}:{number}: schema {schema} is newer than this version knows\n    update coral-mtl")
-        if not _TELLING & found.keys():
-            tell(number, "no field of a diagnostics record: skipped")
-            continue
-        empty = False
-        yield _Normaliser(found, number, remark, foreign=schema is None).record(runs)
+        record = to_record(found, number, runs, tell)
+        if record is not None:
+            empty = False
+            yield record
     if empty:
         what = oddities[0] if oddities else ": the file is empty"
         raise DataError(f"{path}{what}\n    pass a run folder, or its {NAME}")
+
+
+def to_record(found: Mapping[str, Any], line: int, runs: Runs, remark: Remark) -> Record | None:
+    """Return the object on a line as the next record of its file; None, and a word to `remark`, where it is none.
+
+    Raises:
+        DataError: more than 1,000 runs, or a newer schema.
+    """
+    schema = found.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise DataError(f"{runs.path}:{line}: schema {schema} is newer than this version knows\n    update coral-mtl")
+    if not _TELLING & found.keys():
+        remark(line, "no field of a diagnostics record: skipped")
+        return None
+    return _Normaliser(found, line, remark, foreign=schema is None).record(runs)
 
 
 class _Normaliser:

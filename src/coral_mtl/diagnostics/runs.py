@@ -23,7 +23,7 @@ class Runs:
 
     def __init__(self, path: object) -> None:
         """Start before the first line of the file that errors call `path`."""
-        self._path = path
+        self.path = path
         self._last: dict[str | None, Place] = {}
         self._labels: set[str] = set()
 
@@ -66,7 +66,7 @@ class Runs:
         number = len(self._labels) + 1
         if number > _MOST_RUNS:
             raise DataError(
-                f"{self._path}: more than {_MOST_RUNS} runs, as its steps or strategies change back and forth\n"
+                f"{self.path}: more than {_MOST_RUNS} runs, as its steps or strategies change back and forth\n"
                 "    write one file a run"
             )
         label = f"run {number}" if run_id is None else run_id

@@ -1,18 +1,19 @@
 """What a diagnosis knows of one run: running figures, of the same size however long the run is."""
 
-import math
-from collections import Counter
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from coral_mtl.diagnostics.course import Course
 from coral_mtl.diagnostics.reader import Pair, Record
-from coral_mtl.diagnostics.tally import Figures, Tally, Trend
+from coral_mtl.diagnostics.refreshes import Refreshes
+from coral_mtl.diagnostics.tally import Averages, Counts, Figures, Tally
 from coral_mtl.diagnostics.thresholds import Thresholds
 
-_MOST_TEXTS = 1000
+_UNCLIPPED = 0.999
+"""A factor of clipping from here on is rounding."""
 
 
 class Statistics:
@@ -20,10 +21,12 @@ class Statistics:
 
     losses, weights, norms, scalars: by name. weights: of decisions, not of cached ones.
     log_ratio: log10(|g_a| / |g_b|) by pair (a, b), counted where it is beyond the imbalance ratio either way.
-    cosines: by pair, counted below the three conflict levels.
+    cosines: by pair, counted below the three conflict levels. smoothed: their moving averages, counted below these and
+        below the level of smoothed conflict.
     descent: <g_t, d> by task, counted below 0. alignment: cos(g_t, d) by task.
     weight_share: |c_t| / sum |c|. direction_share: |c_t| |g_t| / sum |c| |g|. Both counted from domination on.
-    trends: of the losses. log_trends: of the logarithms of the positive ones.
+    clipping: log10 of the factor by which clipping shortened the gradient, counted where it did. cos_theta: IMGrad's.
+    course: of the losses. refreshes: how the weights changed where they are reused in between.
     inactive: steps without the task, by task; silent: those of the measured ones at which it was left out or its
         gradient was exactly 0; reasons: the last one, by task. statuses: solves by outcome. skipped: steps by reason.
     """
@@ -39,18 +42,19 @@ class Statistics:
         self.measured = 0
         self.conflict_levels = (thresholds.any_conflict, thresholds.clear_conflict, thresholds.strong_conflict)
         self.first_step = self.last_step = 0
-        self.inactive: Counter[str] = Counter()
-        self.silent: Counter[str] = Counter()
+        self.inactive, self.silent, self.statuses, self.skipped = Counts(), Counts(), Counts(), Counts()
         self.reasons: dict[str, str] = {}
-        self.statuses: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
-        self.trends: dict[str, Trend] = {}
-        self.log_trends: dict[str, Trend] = {}
+        self.course = Course(thresholds)
+        self.refreshes = Refreshes(thresholds.stale_change)
         self.losses, self.weights, self.norms, self.scalars = Tally(), Tally(), Tally(), Tally()
         self.alignment = Tally()
         self.descent = Tally([0.0])
         self.log_ratio = Tally([np.log10(thresholds.imbalance_ratio)], beyond=_either_way)
         self.cosines = Tally(self.conflict_levels)
+        self.smoothed = Tally((*self.conflict_levels, thresholds.smoothed_conflict))
+        self._averages = Averages(thresholds.smoothing_window)
+        self.clipping = Tally([np.log10(_UNCLIPPED)])
+        self.cos_theta = Tally([thresholds.cos_theta])
         self.weight_share = Tally([thresholds.domination_share], beyond=np.greater_equal)
         self.direction_share = Tally([thresholds.domination_share], beyond=np.greater_equal)
 
@@ -64,10 +68,17 @@ class Statistics:
         self.epochs += record.epoch not in (None, self._epoch)
         self._epoch = record.epoch
         self._count(record)
-        self._add_losses(record)
+        self.losses.add(step, record.losses)
+        self.course.add(record)
         self.scalars.add(step, record.scalars)
         self._add_weights(record)
         self._add_gradients(record)
+        self._add_directions(record)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last step."""
+        return self.first_step, self.last_step
 
     @property
     def tasks(self) -> list[str]:
@@ -80,18 +91,24 @@ class Statistics:
         means = {"task_weights": self.weights, "gradient_norm": self.norms, "scalars": self.scalars}
         shares = {
             "gradient_cosine_similarity": self.cosines,
+            "smoothed_cosine_similarity": self.smoothed,
             "log10_norm_ratio": self.log_ratio,
             "descent": self.descent,
             "direction_share": self.direction_share,
+            "log10_clip_factor": self.clipping,
+            "weight_change": self.refreshes.changes,
         }
         return {
             "run": self.run,
             "strategy_type": self.strategy,
-            "steps": [self.first_step, self.last_step],
+            "steps": self.span,
             "records": self.records,
             "measured": self.measured,
             "tasks": self.tasks,
-            "unweighted_losses": {task: trend.means() for task, trend in self.trends.items()},
+            "unweighted_losses": {task: trend.means() for task, trend in self.course.trends.items()},
+            "validation_losses": self.course.validations(),
+            "lr": self.course.rate.means(),
+            "spikes": self.course.spikes.counts,
             "inactive_tasks": dict(self.inactive),
             "skipped": dict(self.skipped),
             "solver": dict(self.statuses),
@@ -104,25 +121,18 @@ class Statistics:
 
     def _count(self, record: Record) -> None:
         for task, reason in record.inactive.items():
-            _count(self.inactive, task)
+            self.inactive.add(task, record.step)
             if task in self.inactive:
                 self.reasons[task] = reason
         if record.skipped is not None:
-            _count(self.skipped, record.skipped)
+            self.skipped.add(record.skipped, record.step)
         if record.status is not None and not record.reused:
-            _count(self.statuses, record.status)
-
-    def _add_losses(self, record: Record) -> None:
-        self.losses.add(record.step, record.losses)
-        for task, loss in record.losses.items():
-            if np.isfinite(loss):
-                self.trends.setdefault(task, Trend()).add(loss)
-            if 0.0 < loss < np.inf:
-                self.log_trends.setdefault(task, Trend()).add(math.log(loss))
+            self.statuses.add(record.status, record.step)
 
     def _add_weights(self, record: Record) -> None:
         if not record.reused:
             self.weights.add(record.step, record.weights)
+        self.refreshes.add(record)
         self.weight_share.add(record.step, _shares(record.weights))
 
     def _add_gradients(self, record: Record) -> None:
@@ -130,11 +140,15 @@ class Statistics:
         if norms or record.cosines:
             self.measured += 1
             for task in {*record.inactive, *(task for task, norm in norms.items() if norm == 0.0)}:
-                _count(self.silent, task)
+                self.silent.add(task, step)
         self.norms.add(step, norms)
         self.cosines.add(step, record.cosines)
+        self.smoothed.add(step, self._averages.add(record.cosines))
         logs = {task: float(np.log10(norm)) for task, norm in norms.items() if 0.0 < norm < np.inf}
         self.log_ratio.add(step, {(a, b): logs[a] - logs[b] for a, b in combinations(sorted(logs), 2)})
+
+    def _add_directions(self, record: Record) -> None:
+        step, norms = record.step, record.norms
         contributions = {t: weight * norms[t] for t, weight in record.weights.items() if norms.get(t)}
         self.direction_share.add(step, _shares(contributions))
         update = record.scalars.get("gradient_update_norm", 0.0)
@@ -142,11 +156,11 @@ class Statistics:
         rounded = {t: 0.0 for t, cosine in cosines.items() if abs(cosine) <= self._rounding}
         self.descent.add(step, {**record.descent, **rounded})
         self.alignment.add(step, cosines)
-
-
-def _count(counter: Counter[str], text: str) -> None:
-    """Count a text, or the first ones where a file makes up ever new ones."""
-    counter[text if text in counter or len(counter) < _MOST_TEXTS else "others"] += 1
+        clipped = record.scalars.get("gradient_update_norm_clipped", 0.0)
+        if 0.0 < clipped < np.inf and 0.0 < update < np.inf:
+            self.clipping.add(step, {"factor": float(np.log10(clipped) - np.log10(update))})
+        if "imgrad_cos_theta" in record.scalars and not record.reused:
+            self.cos_theta.add(step, {"cos_theta": record.scalars["imgrad_cos_theta"]})
 
 
 def _range(figures: Figures) -> dict[str, float]:

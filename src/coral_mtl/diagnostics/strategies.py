@@ -2,13 +2,20 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
-from coral_mtl.engine.strategy import Needs
+from coral_mtl.engine.strategy import Needs, Promises, Stack, Strategy
+from coral_mtl.errors import CoralError
+from coral_mtl.options import options_of
 from coral_mtl.registry import canonical_key, strategies
 
+BASELINE = "Uncertainty"
+"""What the workflow for choosing a strategy starts with."""
+
+UNHARMING = ("NashMTL", "IMGrad", "MGDA")
+"""Proposed where no task may be hurt: each promises that, as several others do."""
+
 _SUFFIXES = ("strategy", "weighting", "optimizer", "method", "loss")
-_FIXED = ("Equal", "Static")
-_PROJECTIONS = ("PCGrad", "UPGrad", "DualProj")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -33,24 +40,56 @@ def _canonical_part(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """What a diagnosis has to know about a strategy.
+    """What a diagnosis has to know about a strategy: the facts that its class declares, under its default options.
 
-    moves: its weights are meant to change from step to step.
-    projects: it changes weights where gradients are in conflict, and does nothing about their lengths.
-    looks_at_gradients: it chooses its weights by the tasks' gradients.
+    steady: when its weights rightly stay the same (see `Strategy.steady`).
+    by_epoch: whether an epoch's end can change its weights.
+    is_gradient_strategy: whether it is one, or a stack with one on top.
+    looks_at_gradients: whether it chooses its weights by the tasks' gradients.
+    promises: what it guarantees.
     """
 
-    moves: bool = False
-    projects: bool = False
-    looks_at_gradients: bool = False
+    steady: Literal["always", "without conflict", "at bounds", "never"]
+    by_epoch: bool
+    is_gradient_strategy: bool
+    looks_at_gradients: bool
+    promises: Promises
 
 
 @functools.lru_cache(maxsize=1024)
-def character(name: str) -> Character:
-    """Return the character of the strategy with this canonical name; nothing is claimed of an unknown one."""
-    parts = {part: strategies.get(part) for part in name.split("+") if part in strategies.names()}
+def character(name: str) -> Character | None:
+    """Return the character of the strategy with this canonical name; None where a part of it is not registered."""
+    parts = name.split("+")
+    if not set(parts) <= set(strategies.names()):
+        return None
+    *below, top = (_character(strategies.get(part)) for part in parts)
+    if not below:
+        return top
     return Character(
-        moves=any(part not in _FIXED + _PROJECTIONS for part in parts),
-        projects=any(part in _PROJECTIONS for part in parts),
-        looks_at_gradients=any(cls.needs > Needs.LOSSES for cls in parts.values()),
+        steady=next((part.steady for part in below if part.steady != "always"), top.steady),
+        by_epoch=any(part.by_epoch for part in (*below, top)),
+        is_gradient_strategy=top.is_gradient_strategy,
+        looks_at_gradients=any(part.looks_at_gradients for part in (*below, top)),
+        promises=top.promises,
     )
+
+
+def _character(cls: type[Strategy]) -> Character:
+    default = _built(cls)
+    return Character(
+        steady=cls.steady,
+        by_epoch=cls.end_epoch not in (Strategy.end_epoch, Stack.end_epoch),
+        is_gradient_strategy=cls.kind == "gradient strategy",
+        looks_at_gradients=cls.needs > Needs.LOSSES,
+        promises=default.promises if default else Promises(),
+    )
+
+
+def _built(cls: type[Strategy]) -> Strategy | None:
+    """The strategy with its default options; None where one must be given, or a package that it needs is missing."""
+    if any(option.default is ... for option in options_of(cls).values()):
+        return None
+    try:
+        return cls()
+    except CoralError:
+        return None

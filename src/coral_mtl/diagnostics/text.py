@@ -46,10 +46,10 @@ def _task_rows(statistics: Statistics) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         ("task", "loss at first", "best", "last", "weight", "gradient norm", "hurt", "part of the direction")
     ]
-    weights, norms = statistics.weights.figures(), statistics.norms.figures()
+    trends, weights, norms = statistics.course.trends, statistics.weights.figures(), statistics.norms.figures()
     descent, parts = statistics.descent.figures(), statistics.direction_share.figures()
     for task in statistics.tasks:
-        losses = statistics.trends[task].means() if task in statistics.trends else None
+        losses = trends[task].means() if task in trends else None
         rows.append(
             (
                 _cut(task),
@@ -64,18 +64,19 @@ def _task_rows(statistics: Statistics) -> list[tuple[str, ...]]:
 
 
 def _pair_rows(statistics: Statistics) -> list[tuple[str, ...]]:
-    """The pairs with the lowest mean cosine, at most 20 of them."""
+    """The pairs with the lowest mean cosine, at most 20 of them; shares of smoothed cosines stand in brackets."""
     pairs = sorted(statistics.cosines.figures().items(), key=lambda item: item[1].mean)
     if not pairs:
         return []
-    levels = [f"below {level:g}" for level in statistics.conflict_levels]
+    smoothed = statistics.smoothed.figures()
+    levels = range(len(statistics.conflict_levels))
     return [
-        ("pair", "mean cosine", *levels),
+        ("pair", "mean cosine", *(f"below {level:g} (smoothed)" for level in statistics.conflict_levels)),
         *(
             (
                 f"{_cut(a)} and {_cut(b)}",
                 two_digits(cosine.mean),
-                *(percent(cosine.share(k)) for k in range(len(levels))),
+                *(f"{percent(cosine.share(k))} ({percent(smoothed[a, b].share(k))})" for k in levels),
             )
             for (a, b), cosine in pairs[:_MOST_PAIRS]
         ),

@@ -14,8 +14,8 @@ class Timeline:
     """Curves of one run: ("loss", t), ("weight", t), ("norm", t), ("cosine", (a, b)), and these without a task.
 
     "imbalance": largest over smallest gradient norm. "conflict": share of pairs whose cosine is below 0. "update_norm"
-    and "lr". Of the solver "residual", "seconds", and "reused", which is 1 or 0. Of more than 32 tasks or 120 pairs, the
-    first ones are kept.
+    and "lr". Of the solver "residual", "seconds", and "reused", which is 1 or 0. Of more than 32 tasks or 120 pairs,
+    the first ones are kept.
     """
 
     def __init__(self) -> None:

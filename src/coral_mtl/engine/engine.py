@@ -12,7 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from coral_mtl.engine.features import FeatureRefresh, require_features
-from coral_mtl.engine.ghost import RATIO, GhostRows
+from coral_mtl.engine.ghost import GhostRows
 from coral_mtl.engine.known import Known
 from coral_mtl.engine.refresh import Refresh
 from coral_mtl.engine.setting import NonFinite, Setting, Specific, host_values
@@ -265,7 +265,7 @@ def backward(
 
 def _ghost_rows(model: object, strategy: Strategy, rows: RowForm) -> GhostRows | None:
     if rows != "stored" and isinstance(model, nn.Module) and strategy.needs < Needs.ROWS:
-        return GhostRows(model, ratio=RATIO if rows == "auto" else float("inf"))
+        return GhostRows(model, always=rows == "ghost")
     if rows == "ghost":
         raise StrategyError(
             'rows="ghost" needs a module, and a strategy that works on the Gram matrix\n    leave it at "auto"'

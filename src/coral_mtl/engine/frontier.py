@@ -61,19 +61,21 @@ def _seeds(terms: Sequence[Term], factors: Sequence[float], scale: float | Tenso
 
 def _separable(trace: Trace, trunk: set[Node], sharing: Sharing) -> bool:
     """Whether every node before the trunk belongs to one task, and no task's own parameter is out of sight."""
-    if any(trace.reached[node].bit_count() > 1 for node in trace.order if node not in trunk):
+    if any(trace.reached[node].bit_count() > 1 for node in trace.children if node not in trunk):
         return False
     hidden = sharing.seen - sharing.shared - set(trace.leaves.values())
-    return not hidden or not any("Checkpoint" in node.name() for node in trace.order)
+    return not hidden or not any("Checkpoint" in node.name() for node in trace.children)
 
 
 def _scale_entries(
     trace: Trace, trunk: set[Node], shared_factors: Sequence[float], own_factors: Sequence[float]
 ) -> list:
     hooks = []
-    for node in trace.order:
+    for node in trace.children:
+        if node in trunk:
+            continue
         entries = {i for i, (child, _) in enumerate(node.next_functions) if child in trunk}
-        if entries and node not in trunk:
+        if entries:
             task = trace.reached[node].bit_length() - 1
             ratio = shared_factors[task] / own_factors[task] if own_factors[task] else 0.0
             hooks.append(node.register_hook(_multiply(entries, ratio)))

@@ -1,10 +1,11 @@
 """Ghost rows: exact inner products of weight gradients that are never formed.
 
 The weight gradient of task t in a layer Y = X W' (N positions, a convolution seen through its unfolded input) is
-dY_t' X. Hence <dW_s, dW_t> = sum((X X' dY_s) * dY_t), and the combined gradient is (sum_t c_t dY_t)' X: one weight
-gradient instead of T, in time and in memory. It pays where N is small beside the layer's width:
+dY_t' X. Hence <dW_s, dW_t> = sum((X X' dY_s) * dY_t), where one half H of X X' = H + H' does, and the combined gradient
+is (sum_t c_t dY_t)' X: one weight gradient instead of T, in time and in memory. It pays where N is small beside the
+layer's width: in multiplications, with D = d_in d_out weights and PANEL positions at a time, where
 
-    N (d_in + T d_out) + d_in d_out < RATIO * T d_in d_out   (multiplications, per N)
+    N (N + PANEL) / 2 (d_in + T d_out) + EASE N D + T HANDLING < T (EASE N + UPKEEP) D
 
 A layer keeps its stored rows, with the reason on show, where this does not hold or exactness is in doubt.
 """
@@ -23,8 +24,21 @@ from torch.nn.grad import conv2d_weight
 from coral_mtl.engine.rows import Row, inner_products
 from coral_mtl.engine.sharing import Trace
 
-RATIO = 1.25
-"""Where ghost rows start to pay: measured on convolutional, transformer and dense trunks (benchmarks/engine.py)."""
+PANEL = 256
+"""Positions whose products with all behind them are formed at once."""
+
+UPKEEP = 50
+"""What a stored coordinate costs once it is there: it is written, multiplied for the Gram matrix and combined."""
+
+EASE = {nn.Linear: 1.0, nn.Conv2d: 0.5}
+"""What a multiplication in a layer's own weight gradient costs, in those of a large matrix product."""
+
+HANDLING = 2_000_000
+"""What hooks and book-keeping of a ghost layer cost for each task, whatever its size.
+
+UPKEEP, EASE and HANDLING were measured on one core (AMD, MKL and oneDNN) with the layers of benchmarks/nets.py and with
+small dense ones; there the rule agrees with the times to a fifth.
+"""
 
 AGREEMENT = 1e-3
 """Largest relative difference to an explicitly computed weight gradient that rounding explains."""
@@ -77,8 +91,9 @@ def _nobody() -> None:
 class GhostRows:
     """The layers of a model that can do without per-task weight gradients, and why the others cannot."""
 
-    def __init__(self, model: nn.Module, *, ratio: float = RATIO) -> None:
-        self.ratio = ratio
+    def __init__(self, model: nn.Module, *, always: bool = False) -> None:
+        """Watch the layers of a model; take ghost rows where they are cheaper, or `always` where they are possible."""
+        self.always = always
         self.in_backward = False
         self.proven: set[Layer] = set()
         self.taken: set[Tensor] = set()
@@ -136,13 +151,20 @@ class GhostRows:
             "it computes in another type than its weight's (autocast)": types != {weight.dtype},
             "nothing before it needs a gradient": blind,
         }
-        return next((reason for reason, holds in obstacles.items() if holds), "") or self._cost(module, calls, tasks)
+        return next((reason for reason, holds in obstacles.items() if holds), "") or (
+            "" if self.always else self._expense(module, calls, tasks)
+        )
 
-    def _cost(self, module: Layer, calls: Sequence[Call], tasks: int) -> str:
+    def _expense(self, module: Layer, calls: Sequence[Call], tasks: int) -> str:
         positions = sum(_positions(module, call.inputs) for call in calls)
         d_out, d_in = module.weight.shape[0], module.weight[0].numel()
-        ghost, stored = positions * (d_in + tasks * d_out) + d_in * d_out, tasks * d_in * d_out
-        return "" if ghost < self.ratio * stored else f"{positions} positions are many for a {d_out} x {d_in} weight"
+        ease, size = EASE[type(module)], d_in * d_out
+        products = positions * (positions + min(positions, PANEL)) / 2
+        ghost = products * (d_in + tasks * d_out) + ease * positions * size + tasks * HANDLING
+        stored = tasks * (ease * positions + UPKEEP) * size
+        return (
+            "" if ghost < stored else f"its stored rows are cheaper ({positions} positions, a {d_out} x {d_in} weight)"
+        )
 
 
 class GhostPass:
@@ -203,10 +225,9 @@ class GhostPass:
         for module, calls in self._calls.items():
             present = [task for task in range(tasks) if self._is_reached(calls, task)]
             x = torch.cat([_unfold(module, call.inputs.detach()) for call in calls])
-            kernel = x @ x.T
             outputs = [self._joined(module, calls, task) for task in present]
-            products = inner_products([kernel @ output for output in outputs], outputs)
-            total[np.ix_(present, present)] += (products + products.T) / 2
+            products = inner_products(_half_kernel_products(x, outputs), outputs)
+            total[np.ix_(present, present)] += products + products.T
         return total
 
     def combined(self, coefficients: Mapping[int, float]) -> Row:
@@ -282,6 +303,17 @@ def _unfold(module: Layer, inputs: Tensor) -> Tensor:
         return inputs.reshape(-1, module.in_features)
     columns = nn.functional.unfold(inputs, module.kernel_size, module.dilation, _padding(module), module.stride)
     return columns.transpose(1, 2).flatten(0, 1)
+
+
+def _half_kernel_products(x: Tensor, outputs: Sequence[Tensor]) -> list[Tensor]:
+    """H dY_t for every task, (N, d_out), with H + H' = X X'."""
+    products: list[list[Tensor]] = [[] for _ in outputs]
+    for start in range(0, len(x), PANEL):
+        panel = x[start : start + PANEL] @ x[start:].T
+        panel[:, :PANEL] /= 2  # what lies on both sides of the diagonal
+        for parts, output in zip(products, outputs, strict=True):
+            parts.append(panel @ output[start:])
+    return [torch.cat(parts) for parts in products]
 
 
 def _flat_outputs(module: Layer, gradient: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
 from coral_mtl.engine.frontier import backward_known
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, is_finite
@@ -19,7 +18,7 @@ class Known:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.losses: dict[str, Tensor] = {}
+        self.losses: dict[str, float] = {}
         self.update: Row = {}
         self.refused: dict[str, str] = {}
         self.uncached: dict[str, str] = {}
@@ -32,8 +31,8 @@ class Known:
         if self.decided is not None:
             self.setting.strategy.load_state_dict(self.state)
         values = host_values({term.name: term.value for term in terms})
-        for term in terms:
-            self.losses[term.name] = self.losses.get(term.name, 0.0) + term.value.double()
+        for name, value in values.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
         self.refused |= {name: "non-finite loss" for name, value in values.items() if not np.isfinite(value)}
         if self.refused and self.setting.must_skip(self.refused, values):
             return
@@ -61,26 +60,25 @@ class Known:
     def close(self) -> Step:
         """Fill `.grad`, and tell what was done."""
         setting = self.setting
-        losses = host_values(self.losses)
-        if self.decided is None or (self.refused and setting.must_skip(self.refused, losses)):
-            return self._skip(losses)
+        if self.decided is None or (self.refused and setting.must_skip(self.refused, self.losses)):
+            return self._skip()
         observation, decision = self.decided
         if not is_finite(self.update):
             self.refused = self._blame(observation)
-            setting.must_skip(self.refused, losses)  # raises if asked to; the sum of the tasks cannot be taken apart
-            return self._skip(losses)
+            setting.must_skip(self.refused, self.losses)  # raises if asked to; the sum cannot be taken apart
+            return self._skip()
         add_to_grad(self.update)
         whole = Observation(
             tasks=observation.tasks,
-            losses=np.array([losses[task] for task in observation.tasks]),
+            losses=np.array([self.losses[task] for task in observation.tasks]),
             step=setting.step,
         )
         setting.add_parameter_gradients(whole)
-        return account(whole, decision, losses, self.refused | self.uncached, self.seconds)
+        return account(whole, decision, self.losses, self.refused | self.uncached, self.seconds)
 
-    def _skip(self, losses: dict[str, float]) -> Step:
+    def _skip(self) -> Step:
         self.setting.strategy.load_state_dict(self.state)
-        return self.setting.skip(self.refused, losses)
+        return self.setting.skip(self.refused, self.losses)
 
     def _blame(self, observation: Observation) -> dict[str, str]:
         """Name the tasks whose own parameters got a non-finite gradient, or all tasks where only shared ones did."""

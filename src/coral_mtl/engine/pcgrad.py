@@ -57,6 +57,7 @@ class PCGrad(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "without conflict"
     paper = "Yu et al.: Gradient Surgery for Multi-Task Learning (NeurIPS 2020), algorithm 1"
 
     def __new__(cls, optimizer: Optimizer | None = None, **options: Any) -> Any:

@@ -55,7 +55,9 @@ def harvest(
 
 def seed(term: Term, factor: float | Tensor) -> Tensor:
     """Return the gradient with which a backward pass starts at `term`: `factor` in the shape and type of the loss."""
-    return torch.ones_like(term.value) * factor
+    if isinstance(factor, Tensor):
+        return torch.ones_like(term.value) * factor
+    return torch.full_like(term.value, factor)
 
 
 def narrow(row: Row, shared: Set[Tensor], row_type: torch.dtype) -> Row:
@@ -88,9 +90,8 @@ def gram_matrix(rows: Sequence[Row], parameters: Iterable[Tensor]) -> tuple[np.n
 def inner_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> np.ndarray:
     """Return <left_s, right_t> for two lists of tensors of one shape, with the accuracy of `gram_matrix`."""
     total = torch.zeros(len(left), len(right), dtype=torch.float64, device=left[0].device)
-    for ours, theirs in zip(
-        _tiles([[x.reshape(-1)] for x in left]), _tiles([[x.reshape(-1)] for x in right]), strict=True
-    ):
+    sides = ([[x.reshape(-1)] for x in side] for side in (left, right))
+    for ours, theirs in zip(*(_tiles(side, left[0].dtype) for side in sides), strict=True):
         total += _product(ours, theirs)
     return total.cpu().numpy()
 
@@ -182,8 +183,7 @@ def _sum_of_tiles(groups: Mapping[Group, list[list[Tensor]]], tasks: int, tile_t
         wide = torch.float64 if dtype is torch.float64 else tile_type
         total = torch.zeros(len(reached), len(reached), dtype=torch.float64, device=device)
         with torch.autocast(device.type, enabled=False):
-            for tile in _tiles(columns):
-                tile = tile.to(wide)  # noqa: PLW2901
+            for tile in _tiles(columns, wide):
                 total += _product(tile, tile)
         gram[np.ix_(reached, reached)] += total.cpu().numpy()
     return (gram + gram.T) / 2
@@ -200,23 +200,35 @@ def _strips(tile: Tensor, columns: int) -> Tensor:
     return tile[:, :columns].reshape(len(tile), -1, STRIP).transpose(0, 1)
 
 
-def _tiles(columns: Sequence[Sequence[Tensor]]) -> Iterator[Tensor]:
-    """Cut (T columns of) vectors into matrices of T rows and at most TILE columns: small ones joined, big ones cut."""
-    pending: list[int] = []
-    size = 0
-    for index, vector in enumerate(columns[0]):
-        length = vector.numel()
+def _tiles(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Iterator[Tensor]:
+    """Cut (T columns of) vectors into matrices of T rows and at most TILE columns: small ones joined, big ones cut.
+
+    All are the same memory, to be used before the next one is asked for: taking new memory for each from the system
+    costs more than the products.
+    """
+    memory = columns[0][0].new_empty(len(columns) * TILE, dtype=tile_type)
+    for pieces in _pieces([vector.numel() for vector in columns[0]]):
+        width = sum(stop - start for _, start, stop in pieces)
+        tile = memory[: len(columns) * width].view(len(columns), width)
+        cuts = [[column[index][start:stop] for index, start, stop in pieces] for column in columns]
+        yield torch.stack([cut[0] if len(cut) == 1 else torch.cat(cut) for cut in cuts], out=tile)
+
+
+def _pieces(lengths: Sequence[int]) -> Iterator[list[tuple[int, int, int]]]:
+    """Deal vectors of these lengths out to tiles: (vector, start, stop) of each piece of a tile."""
+    pending: list[tuple[int, int, int]] = []
+    room = TILE
+    for index, length in enumerate(lengths):
         if length >= TILE:
-            for start in range(0, length, TILE):
-                yield torch.stack([column[index][start : start + TILE] for column in columns])
+            yield from ([(index, start, min(start + TILE, length))] for start in range(0, length, TILE))
             continue
-        if size + length > TILE:
-            yield torch.stack([torch.cat([column[i] for i in pending]) for column in columns])
-            pending, size = [], 0
-        pending.append(index)
-        size += length
+        if length > room:
+            yield pending
+            pending, room = [], TILE
+        pending.append((index, 0, length))
+        room -= length
     if pending:
-        yield torch.stack([torch.cat([column[i] for i in pending]) for column in columns])
+        yield pending
 
 
 def _left_float32(squares: np.ndarray) -> bool:

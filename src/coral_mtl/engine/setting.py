@@ -161,4 +161,5 @@ def host_values(values: Mapping[str, Tensor]) -> dict[str, float]:
     """Bring scalars to the host in one copy."""
     if not values:
         return {}
-    return dict(zip(values, torch.stack([v.reshape(()).double() for v in values.values()]).tolist(), strict=True))
+    stacked = torch.stack([value.reshape(()) for value in values.values()]).double()
+    return dict(zip(values, stacked.tolist(), strict=True))

@@ -92,20 +92,25 @@ class Sharing:
 class Trace:
     """One walk over the graph of some losses: which tasks reach each node, and which parameters lie behind it.
 
-    The walk does not go beyond the nodes in `stop`.
+    The walk does not go beyond the nodes in `stop`. Every step takes one, so it asks each node for its children once.
+
+    children: the nodes that each node hands gradients on to, one per edge; parents come before their children.
+    reached: the tasks that reach each node, a bit per task.
+    leaves: the leaf tensor of each node that accumulates a gradient.
     """
 
     def __init__(self, terms: Sequence[Term], stop: Set[Node] = frozenset()) -> None:
-        self.order = _parents_first([term.node for term in terms if term.node is not None], stop)
-        self.reached: dict[Node, int] = dict.fromkeys(self.order, 0)
+        self.children = _parents_first([term.node for term in terms if term.node is not None], stop)
+        self.reached: dict[Node, int] = dict.fromkeys(self.children, 0)
         for position, term in enumerate(terms):
             if term.node is not None:
                 self.reached[term.node] |= 1 << position
-        for node in self.order:
-            for child, _ in node.next_functions:
+        for node, children in self.children.items():
+            for child in children:
                 if child in self.reached:
                     self.reached[child] |= self.reached[node]
-        self.leaves = {node: leaf for node in self.order if (leaf := _leaf_of(node)) is not None}
+        ends = (node for node, children in self.children.items() if not children)
+        self.leaves = {node: leaf for node in ends if (leaf := _leaf_of(node)) is not None}
 
     def met(self) -> list[Tensor]:
         """The leaves that two tasks or more reach."""
@@ -114,13 +119,13 @@ class Trace:
     @property
     def compiled(self) -> bool:
         """Whether torch.compile made a part of the graph, whose backward pass returns zeros for what is not reached."""
-        return any("CompiledFunction" in node.name() for node in self.order)
+        return any("CompiledFunction" in node.name() for node in self.children)
 
     def uses_of_leaves(self) -> dict[Tensor, int]:
         """How many edges of the graph lead to each leaf."""
         uses = dict.fromkeys(self.leaves.values(), 0)
-        for node in self.order:
-            for child, _ in node.next_functions:
+        for children in self.children.values():
+            for child in children:
                 if child in self.leaves:
                     uses[self.leaves[child]] += 1
         return uses
@@ -132,33 +137,29 @@ class Trace:
     def trunk(self, shared: set[Tensor]) -> set[Node]:
         """Return the nodes behind which lie shared parameters only."""
         trunk: set[Node] = set()
-        for node in reversed(self.order):
+        for node, children in reversed(self.children.items()):
             leaf = self.leaves.get(node)
-            children = (child for child, _ in node.next_functions if child is not None)
-            if leaf in shared if leaf is not None else all(child in trunk for child in children):
+            if leaf in shared if leaf is not None else trunk.issuperset(children):
                 trunk.add(node)
         return trunk
 
 
-def _parents_first(roots: Sequence[Node], stop: Set[Node]) -> list[Node]:
-    """Topological order of everything reachable from `roots` (depth-first, iterative: graphs can be deep)."""
+def _parents_first(roots: Sequence[Node], stop: Set[Node]) -> dict[Node, list[Node]]:
+    """Everything reachable from `roots` with its children, parents first (depth-first; iterative: graphs are deep)."""
+    children: dict[Node, list[Node]] = {}
     finished: list[Node] = []
-    seen = set(stop)
     for root in roots:
-        if root in seen:
-            continue
-        seen.add(root)
-        stack = [(root, iter(root.next_functions))]
-        while stack:
-            node, children = stack[-1]
-            child = next((child for child, _ in children if child is not None and child not in seen), None)
-            if child is None:
-                finished.append(node)
-                stack.pop()
-            else:
-                seen.add(child)
-                stack.append((child, iter(child.next_functions)))
-    return finished[::-1]
+        ahead: list[Node | None] = [root]
+        path: list[Node] = []
+        while ahead:
+            node = ahead.pop()
+            if node is None:  # all behind the last node of the path is finished
+                finished.append(path.pop())
+            elif node not in children and node not in stop:
+                children[node] = [child for child, _ in node.next_functions if child is not None]
+                path.append(node)
+                ahead += [None, *children[node]]
+    return {node: children[node] for node in reversed(finished)}
 
 
 def _leaf_of(node: Node) -> Tensor | None:

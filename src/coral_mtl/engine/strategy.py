@@ -166,6 +166,10 @@ class Strategy(ABC):
     wants_losses_after: bool = False
     """Whether the strategy is to be told the losses of the same batch after the optimiser's step (`observe_after`)."""
 
+    steady: ClassVar[Literal["always", "without conflict", "at bounds", "never"]] = "never"
+    """When coefficients rightly stay what they are for many steps; at any other time weights that never move are a sign
+    that the strategy is not in use. `at bounds`: where the solution lies at the limits of what coefficients may be."""
+
     def unused_options(self) -> dict[str, str]:
         """Options that have no effect beside the others, each with the reason; giving one of them is an error."""
         return {}

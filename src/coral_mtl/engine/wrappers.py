@@ -96,7 +96,7 @@ class WeightAveraging(Wrapper):
         decision = self.strategy.decide(observation)
         if decision.direction is not None:
             raise StrategyError(
-                f"the direction of {type(self.strategy).__name__} is no combination of the gradients, so that it has no "
+                f"the direction of {type(self.strategy).__name__} is no combination of the gradients: there are no "
                 "coefficients to average\n    use it without WeightAveraging"
             )
         coefficients = self._average(self._shared, observation.tasks, decision.coefficients)

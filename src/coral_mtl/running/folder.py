@@ -116,11 +116,16 @@ class RunFolder:
 
 def default_path(experiment: str, strategy: str, seed: int, root: Path = Path("runs")) -> Path:
     """Return `runs/<experiment>/<date>_<strategy>_s<seed>`, with a number behind it where that is taken."""
-    date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    path = root / experiment / f"{date}_{strategy}_s{seed}"
+    return dated_path(root / experiment, f"{strategy}_s{seed}")
+
+
+def dated_path(parent: Path, name: str) -> Path:
+    """Return `<parent>/<date>_<name>`, with a number behind it where that is taken."""
+    stem = f"{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}_{name}"
+    path = parent / stem
     number = 2
     while path.exists():
-        path = path.with_name(f"{date}_{strategy}_s{seed}_{number}")
+        path = parent / f"{stem}_{number}"
         number += 1
     return path
 

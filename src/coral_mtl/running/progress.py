@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
 from coral_mtl.engine.strategy import Needs
 from coral_mtl.experiment import Experiment
+from coral_mtl.running.pace import Glance
 
 Write = Callable[[str], object]
 
@@ -22,9 +24,11 @@ class Lines(Observer):
         self._write = write
         self._every = every
         self._described = False
+        self._glance = Glance(experiment.total_steps)
 
     def on_step(self, report: StepReport) -> None:
         self._describe_once()
+        self._glance.take(report)
         if report.account.skipped or (self._every and report.number % self._every == 0):
             self._write(self._step_line(report))
 
@@ -46,8 +50,7 @@ class Lines(Observer):
         place = f"step {report.number}/{self._experiment.total_steps}"
         if report.account.skipped:
             return f"{place}  skipped: {report.account.skipped}"
-        losses = "  ".join(f"{task} {loss:.4g}" for task, loss in report.account.losses.items())
-        return f"{place}  {losses}  lr {report.lr:.2e}"
+        return f"{place}  {self._glance.words()}  lr {report.lr:.2e}"
 
 
 class Bar(Observer):
@@ -56,10 +59,21 @@ class Bar(Observer):
     def __init__(self, bar: Progress, experiment: Experiment) -> None:
         self._bar = bar
         self._task = bar.add_task("training", total=experiment.total_steps)
+        self._glance = Glance(experiment.total_steps)
 
     def on_step(self, report: StepReport) -> None:
-        loss = sum(report.account.losses.values())
-        self._bar.update(self._task, completed=report.number, description=f"epoch {report.epoch + 1}  loss {loss:.4g}")
+        self._glance.take(report)
+        figures = self._glance.words(to_go=False)
+        self._bar.update(self._task, completed=report.number, description=f"epoch {report.epoch + 1}", figures=figures)
+
+
+class _Bar(Progress):
+    """A bar with a line of figures below it, cut where the terminal ends."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields.get("figures", ""), no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -73,7 +87,7 @@ def progress_on(console: Console, experiment: Experiment) -> Iterator[list[Obser
         yield [Lines(experiment, write)]
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+    with _Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
         yield [Lines(experiment, write, every=None), Bar(bar, experiment)]
 
 

@@ -15,6 +15,8 @@ from coral_mtl.running.folder import RunFolder, default_path
 from coral_mtl.running.progress import Lines
 from coral_mtl.running.recorder import Recorder
 from coral_mtl.running.usage import Meter
+from coral_mtl.trackers.observer import Tracking, openers
+from coral_mtl.trackers.tracker import TrackedRun
 
 
 class Run:
@@ -40,7 +42,7 @@ class Run:
         path = config.trainer.output_dir or default_path(config.name, experiment.strategy_name, config.seed)
         facts = {"name": config.name, "strategy": experiment.strategy_name, "seed": config.seed}
         facts |= {"commit": git_commit(Path.cwd()), "environment": describe_environment(experiment.device)}
-        facts |= {"fingerprints": fingerprints(experiment)}
+        facts |= {"fingerprints": fingerprints(experiment), "total_steps": experiment.total_steps}
         return cls(experiment, RunFolder.create(path, dump_config(config), facts, command))
 
     @classmethod
@@ -81,9 +83,10 @@ class Run:
             strategy=self.experiment.strategy_name,
             record_every=self.experiment.config.diagnostics.record_every,
         )
-        with self.folder.claimed_log() as log, recorder:
+        trackers = Tracking(openers(self.experiment.config.trackers, self._tracked()))
+        with self.folder.claimed_log() as log, recorder, trackers:
             lines = Lines(self.experiment, lambda line: log.write(f"{line}\n"))
-            trainer = self.experiment.trainer(self._checkpoints, (recorder, lines, *observers))
+            trainer = self.experiment.trainer(self._checkpoints, (recorder, lines, trackers, *observers))
             if self._saved:
                 trainer.load_state_dict(self._saved["trainer"])
                 log.write(f"resumed after step {trainer.step}\n")
@@ -98,3 +101,14 @@ class Run:
                 raise
             self.folder.record(str(outcome), usage=meter.read(trainer.step - start))
         return outcome
+
+    def _tracked(self) -> TrackedRun:
+        config = self.experiment.config
+        return TrackedRun(
+            id=self.folder.id,
+            name=self.folder.path.name,
+            experiment=config.name,
+            folder=self.folder.path,
+            step=self._saved["trainer"]["step"] if self._saved else 0,
+            config=config.model_dump(mode="json"),
+        )

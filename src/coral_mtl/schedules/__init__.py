@@ -1,5 +1,43 @@
-"""Schedules: pure functions of the step."""
+"""Schedules: descriptions of a value over time that become pure functions of the optimiser step."""
 
+from coral_mtl.schedules.cycles import UnfinishedCycle, unfinished_cycle
 from coral_mtl.schedules.decay import constant, polynomial_decay
+from coral_mtl.schedules.horizon import Horizon, Length
+from coral_mtl.schedules.joined import Clamped, Joined, Warmup
+from coral_mtl.schedules.knots import Knots
+from coral_mtl.schedules.levels import Constant, Exponential, StepDecay, Steps
+from coral_mtl.schedules.presets import PRESETS, AggressiveRestart, PolynomialDecay, Preset, WarmupCosine, preset
+from coral_mtl.schedules.ramps import Cosine, Geometric, Linear, Polynomial
+from coral_mtl.schedules.restarts import Cycle, Restarts
+from coral_mtl.schedules.schedule import Curve, Schedule
 
-__all__ = ["constant", "polynomial_decay"]
+__all__ = [
+    "PRESETS",
+    "AggressiveRestart",
+    "Clamped",
+    "Constant",
+    "Cosine",
+    "Curve",
+    "Cycle",
+    "Exponential",
+    "Geometric",
+    "Horizon",
+    "Joined",
+    "Knots",
+    "Length",
+    "Linear",
+    "Polynomial",
+    "PolynomialDecay",
+    "Preset",
+    "Restarts",
+    "Schedule",
+    "StepDecay",
+    "Steps",
+    "UnfinishedCycle",
+    "Warmup",
+    "WarmupCosine",
+    "constant",
+    "polynomial_decay",
+    "preset",
+    "unfinished_cycle",
+]

@@ -21,6 +21,7 @@ class CAGrad(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "at bounds"
     paper = (
         "Liu, Liu, Jin, Stone, Liu: Conflict-Averse Gradient Descent for Multi-task Learning "
         "(NeurIPS 2021), algorithm 1"

@@ -22,6 +22,7 @@ class CappedMGDA(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "at bounds"
     paper = "Hu, Ho, Yu: A Unified Framework for Gradient Aggregation in Multi-Objective Optimization (2026)"
 
     def __init__(self, *, cap: Annotated[float, Interval(gt=0, le=1)] = 0.5, update_frequency: PositiveInt = 1) -> None:

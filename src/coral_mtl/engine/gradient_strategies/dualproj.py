@@ -23,6 +23,7 @@ class DualProj(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "at bounds"
     paper = (
         "Lopez-Paz and Ranzato: Gradient Episodic Memory for Continual Learning (NeurIPS 2017); "
         "Quinton and Rey: Jacobian Descent For Multi-Objective Optimization (2024), proposition 1"

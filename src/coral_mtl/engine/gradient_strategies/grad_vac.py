@@ -79,6 +79,7 @@ class GradVac(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "without conflict"
     paper = (
         "Wang et al.: Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively Multilingual "
         "Models (ICLR 2021), algorithm 1"

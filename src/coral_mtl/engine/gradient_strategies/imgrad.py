@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from coral_mtl import registry
-from coral_mtl.engine.gradient_strategies.mgda import MinNormSolver, min_norm_solver
+from coral_mtl.engine.gradient_strategies.mgda import EXACT, MinNormSolver, min_norm_solver
 from coral_mtl.engine.solvers.cagrad import cagrad
 from coral_mtl.engine.solvers.solution import Solution, Status
 from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
@@ -40,6 +40,7 @@ class IMGrad(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "at bounds"
     paper = "Zhou et al.: Injecting Imbalance Sensitivity for Multi-Task Learning (IJCAI 2025), equations 9 and 11"
 
     def __init__(
@@ -78,13 +79,14 @@ class IMGrad(GradientStrategy):
         self.c = c
         self.variant = variant
         self.rescale = rescale
+        self.solver = solver
         self._min_norm = min_norm_solver("IMGrad", solver)
 
     @property
     def promises(self) -> Promises:
         if self.mode == "cagrad":
             return Promises(descends_mean=self.c <= 1.0)
-        return Promises(non_conflicting=self.guard, simplex=True, descends_mean=True)
+        return Promises(non_conflicting=self.guard and self.solver in EXACT, simplex=True, descends_mean=True)
 
     def unused_options(self) -> dict[str, str]:
         idle = _CAGRAD_OPTIONS if self.mode == "blend" else _BLEND_OPTIONS

@@ -31,6 +31,7 @@ class MGDA(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "at bounds"
     paper = (
         "Sener and Koltun: Multi-Task Learning as Multi-Objective Optimization (NeurIPS 2018), equation 3; "
         "Desideri: Multiple-gradient descent algorithm (MGDA) for multiobjective optimization (2012)"
@@ -68,7 +69,7 @@ class MGDA(GradientStrategy):
     @property
     def promises(self) -> Promises:
         return Promises(
-            non_conflicting=True,
+            non_conflicting=self.solver in EXACT,
             scale="per_task" if self.normalization == "l2" else "common",
             simplex=self.normalization == "none",
             descends_mean=True,
@@ -95,6 +96,10 @@ class MGDA(GradientStrategy):
         return divisors
 
 
+EXACT = ("auto", "active_set")
+"""Solvers whose result is accurate enough to promise that no task is hurt; `qp` and `pgd` stop at a tolerance."""
+
+
 def min_norm_solver(
     strategy: str, solver: MinNormSolver, max_iterations: int = 5000, tolerance: float = 1e-8
 ) -> Callable[[np.ndarray, float], Solution]:
@@ -114,7 +119,7 @@ def min_norm_solver(
 
 def _require_positive(observation: Observation) -> None:
     for task, loss in zip(observation.tasks, observation.losses, strict=True):
-        if loss <= 0.0:
+        if not loss > 0.0:
             raise StrategyError(
                 f"MGDA: normalization divides by the loss of {task!r}, which is {loss:g}\n"
                 "    losses must be positive here; take normalization: none or l2, or shift the loss",

@@ -30,6 +30,7 @@ class MoCo(GradientStrategy):
 
     needs = Needs.ROWS
     convention = "mean"
+    steady = "at bounds"
     paper = "Fernando et al.: Mitigating Gradient Bias in Multi-objective Learning (ICLR 2023), algorithm 1"
 
     def __init__(self, *, beta: Fraction = 0.1, gamma: Positive = 0.1, rho: NonNegative = 0.1) -> None:

@@ -24,6 +24,7 @@ class MoDo(GradientStrategy):
     needs = Needs.ROWS
     batches = 2
     convention = "mean"
+    steady = "at bounds"
     paper = "Chen et al.: Three-Way Trade-Off in Multi-Objective Learning (NeurIPS 2023), algorithm 1"
 
     def __init__(self, *, gamma: Positive = 0.1, rho: NonNegative = 0.1, update_frequency: PositiveInt = 1) -> None:

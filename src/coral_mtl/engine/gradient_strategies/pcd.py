@@ -32,6 +32,7 @@ class PCD(GradientStrategy):
     """
 
     convention = "own"
+    steady = "at bounds"
     paper = (
         "Not All Objectives Are Born Equal: Priority-Constrained Descent for Hierarchical Multi-Objective Optimization "
         "(TMLR 2026)"

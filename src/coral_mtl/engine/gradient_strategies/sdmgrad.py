@@ -49,6 +49,7 @@ class SDMGrad(GradientStrategy):
     needs = Needs.ROWS
     batches = 2
     convention = "mean"
+    steady = "at bounds"
     paper = "Xiao, Ban, Ji: Direction-oriented Multi-objective Learning (NeurIPS 2023), algorithm 1"
 
     def __init__(

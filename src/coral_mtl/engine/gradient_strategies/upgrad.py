@@ -25,6 +25,7 @@ class UPGrad(GradientStrategy):
     """
 
     convention = "mean"
+    steady = "without conflict"
     paper = "Quinton and Rey: Jacobian Descent For Multi-Objective Optimization (2024), proposition 1"
 
     def __init__(

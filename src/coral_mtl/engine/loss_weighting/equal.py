@@ -17,6 +17,7 @@ class Equal(LossWeighting):
 
     needs = Needs.NOTHING
     convention = "sum"
+    steady = "always"
 
     def __init__(self, *, reduction: Literal["sum", "mean"] = "sum") -> None:
         """Choose the convention.

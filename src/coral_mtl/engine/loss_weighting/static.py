@@ -19,6 +19,7 @@ class Static(LossWeighting):
 
     needs = Needs.NOTHING
     convention = "sum"
+    steady = "always"
 
     def __init__(self, *, weights: dict[str, NonNegative]) -> None:
         """Set the weights.

@@ -18,7 +18,7 @@ ridge |y|^2 / y'(C + ridge I)y, so that d falls to zero there.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -66,14 +66,18 @@ def alpha_fair(gram: np.ndarray, alpha: float, precision: float = DOUBLE, max_it
         return Solution(weights, Status.STATIONARY, 0.0, 0)
     cosines, norms = cosines[np.ix_(present, present)], norms[present]
     with np.errstate(all="ignore"):  # overflow and log 0 of a trial step are what tells that it was too long
-        found = _solve(cosines, np.log(norms / norms.max()), alpha, precision, max_iterations)
-        logarithms = found.weights - 2.0 * alpha / (1.0 + alpha) * math.log(norms.max())
+        logarithms, status, residual, iterations = _solve(
+            cosines, np.log(norms / norms.max()), alpha, precision, max_iterations
+        )
+        logarithms = logarithms - 2.0 * alpha / (1.0 + alpha) * math.log(norms.max())
         weights[present] = np.exp(logarithms - max(float(logarithms.max()) - _LARGEST_LOGARITHM, 0.0))
-    return replace(found, weights=weights)
+    return Solution(weights, status, residual, iterations)
 
 
-def _solve(cosines: np.ndarray, sizes: np.ndarray, alpha: float, precision: float, max_iterations: int) -> Solution:
-    """Solve with a ridge, then with what is to be kept of it; the `weights` returned are logarithms."""
+def _solve(
+    cosines: np.ndarray, sizes: np.ndarray, alpha: float, precision: float, max_iterations: int
+) -> tuple[np.ndarray, Status, float, int]:
+    """Solve with a ridge, then with what is to be kept of it; return log w, status, residual, and Newton steps."""
     ridge = len(cosines) * max(1e3 * DOUBLE, 4.0 * precision)
     iterations = 0
     while ridge <= _LARGEST_RIDGE:
@@ -90,11 +94,11 @@ def _solve(cosines: np.ndarray, sizes: np.ndarray, alpha: float, precision: floa
         if found is not None:
             status = Status.SOLVED if final.residual <= _SOLVED else Status.INACCURATE
             status = Status.STATIONARY if kept else status
-            return Solution(found.logarithms, status, final.residual, iterations)
+            return found.logarithms, status, final.residual, iterations
         ridge *= 100.0
     unit = np.maximum(min_norm(cosines, precision).weights, DOUBLE)
     fallback = _Newton(cosines, _LARGEST_RIDGE, sizes, alpha, max_iterations)
-    return Solution(fallback.ray(np.log(unit) - sizes).logarithms, Status.FALLBACK, 1.0, iterations)
+    return fallback.ray(np.log(unit) - sizes).logarithms, Status.FALLBACK, 1.0, iterations
 
 
 @dataclass(frozen=True, slots=True)

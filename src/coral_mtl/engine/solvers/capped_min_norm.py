@@ -20,6 +20,9 @@ from coral_mtl.engine.solvers.solution import Solution, Status
 _SOLVED = 1e-9
 """Residual up to which a solution counts as solved."""
 
+_SHORTEST = 1e-100
+"""Norm, in units of the longest, below which all are alike, so that squares do not underflow."""
+
 
 def capped_min_norm(gram: np.ndarray, cap: float, precision: float = DOUBLE) -> Solution:
     """Return the weights w of the least |sum_i w_i g_i| over 0 <= w <= cap, sum_i w_i = 1, by an active-set method.
@@ -44,7 +47,7 @@ def capped_min_norm(gram: np.ndarray, cap: float, precision: float = DOUBLE) -> 
     present = norms > 0.0
     if not present.all():
         return _beside_zeros(gram, cap, precision, present)
-    problem = _Problem(cosines, norms / norms.max(), cap)
+    problem = _Problem(cosines, np.maximum(norms / norms.max(), _SHORTEST), cap)
     x, iterations = problem.solve(project_capped_simplex(uncapped.weights, cap))
     residual, stationary = problem.certificate(x, precision)
     status = Status.SOLVED if residual <= _SOLVED else Status.INACCURATE

@@ -1,0 +1,281 @@
+"""What multi-task gradients cost: this engine, plain training and peers, on the same networks, in turns in one process.
+
+    pip install torchjd==0.18.0 qpsolvers quadprog ecos          # optional: without them TorchJD is left out
+    OMP_NUM_THREADS=1 python benchmarks/engine.py --output benchmarks/results/engine_cpu.json      # about half an hour
+    python benchmarks/engine.py --nets lenet --tasks 3 --rounds 3                                  # seconds
+    python benchmarks/engine.py --device cuda --precision bfloat16 --nets resnet50 vit --tasks 3 7 # not tried yet
+    python -m coral_mtl.documentation                            # puts the tables into the documentation
+
+Times are of the backward part of a step: from the losses to `.grad`. Peaks are of forward and backward together.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from bars import judged
+from nets import NETS, Net, Problem
+from peers import MISSING, Backward, libmtl_loop, official_nash, torchjd, torchjd_nash
+from quickstart import processor
+from rich.console import Console
+from torch import Tensor
+
+from coral_mtl.bench.memory import peak_bytes
+from coral_mtl.bench.published import bars_table, engine_tables
+from coral_mtl.bench.timing import Prepared, Stopwatch, in_turns, milliseconds
+from coral_mtl.engine.engine import Engine
+from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
+from coral_mtl.engine.precision import NumberFormat, Precision
+from coral_mtl.engine.rows import combine, gram_matrix, harvest, seed
+from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation
+from coral_mtl.engine.terms import named_terms
+from coral_mtl.running.environment import describe_environment
+
+CPU_NETS = ("lenet", "segformer", "segformer-heavy", "resnet", "mlp")
+TASKS = (2, 3, 7, 20)
+PERIOD = 10
+"""Steps from one refresh to the next, where steps are timed whole."""
+
+
+class EqualNorms(GradientStrategy):
+    """c_t = 1 / |g_t|, scaled to the sum T: the weights that the peers form too."""
+
+    def solve(self, observation: Observation) -> Decision:
+        coefficients = 1 / observation.norms
+        return Decision(coefficients * (len(coefficients) / coefficients.sum()))
+
+
+class Trial:
+    """One way to a gradient, on a network of its own."""
+
+    def __init__(
+        self, net: Net, tasks: int, device: torch.device, precision: Precision, way: Callable[["Trial"], Backward]
+    ) -> None:
+        self.problem: Problem = net.problem(tasks, device)
+        self.precision = precision
+        self.parameters = [*self.problem.trunk.parameters(), *self.problem.heads.parameters()]
+        self.optimizer = torch.optim.SGD(self.parameters, lr=1e-4)
+        self._backward = way(self)
+
+    def losses(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Forget the last gradients and run the forward pass."""
+        self.optimizer.zero_grad()
+        with self.precision.autocast():
+            return self.problem.forward()
+
+    def prepared(self) -> Prepared:
+        """Run the forward pass and return the backward pass."""
+        losses, features = self.losses()
+        return lambda: self._backward(self.problem, losses, features)
+
+    def pass_through(self) -> None:
+        """Run both passes, keeping no part of the graph."""
+        self.prepared()()
+
+    def step(self) -> None:
+        """Take a whole step, the optimiser's included."""
+        self.pass_through()
+        self.optimizer.step()
+
+    def window(self) -> None:
+        """Take `PERIOD` steps."""
+        for _ in range(PERIOD):
+            self.step()
+
+
+def plain(trial: Trial) -> Backward:
+    """`sum(losses).backward()`."""
+    scaler = trial.precision.scaler
+
+    def backward(_: Problem, losses: dict[str, Tensor], __: Tensor) -> None:
+        total = sum(losses.values())
+        (total if scaler is None else scaler.scale(total)).backward()  # type: ignore[union-attr]
+
+    return backward
+
+
+def heads_alone(_: Trial) -> Backward:
+    """The part of the backward pass that no task repeats, down to the shared features."""
+    return lambda problem, losses, features: torch.autograd.grad(
+        sum(losses.values()), [features, *problem.heads.parameters()]
+    )
+
+
+def ours(strategy: GradientStrategy, **options: Any) -> Callable[[Trial], Backward]:
+    """Our engine with a strategy."""
+
+    def way(trial: Trial) -> Backward:
+        engine = Engine(strategy, trial.problem.model, **options)
+
+        def backward(_: Problem, losses: dict[str, Tensor], features: Tensor) -> None:
+            seen = features if engine.gram_on == "features" else None
+            engine.backward(losses, scaler=trial.precision.scaler, features=seen)
+
+        return backward
+
+    return way
+
+
+def peer(backward: Backward) -> Callable[[Trial], Backward]:
+    """A peer's way, which needs nothing of the trial."""
+    return lambda _: backward
+
+
+def ways() -> dict[str, Callable[[Trial], Backward]]:
+    """Every way to the gradient whose backward part is timed."""
+    found = {
+        "plain": plain,
+        "heads": heads_alone,
+        "stored": ours(EqualNorms(), rows="stored"),
+        "auto": ours(EqualNorms()),
+        "reuse": ours(EqualNorms(update_frequency=sys.maxsize)),
+        "features": ours(EqualNorms(), gram_on="features"),
+        "bfloat16 rows": ours(EqualNorms(), rows="stored", row_dtype=torch.bfloat16),
+        "LibMTL loop": peer(libmtl_loop),
+        "official Nash-MTL": peer(official_nash),
+    }
+    if "torchjd" not in MISSING:
+        found |= {"TorchJD": peer(torchjd(None)), "TorchJD sequential": peer(torchjd(1))}
+    return found
+
+
+def periodic_ways(tasks: int) -> dict[str, Callable[[Trial], Backward]]:
+    """Nash-MTL solved once in `PERIOD` steps."""
+    found = {"plain": plain, "NashMTL": ours(NashMTL(update_frequency=PERIOD))}
+    if not MISSING:
+        found |= {
+            "TorchJD NashMTL": peer(torchjd_nash(tasks, PERIOD, None)),
+            "TorchJD NashMTL sequential": peer(torchjd_nash(tasks, PERIOD, 1)),
+        }
+    return found
+
+
+def measure(net: Net, tasks: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of one network with this many tasks."""
+    device, stopwatch = arguments.device, Stopwatch(arguments.device)
+    trial = partial(Trial, net, tasks, device, Precision(device, arguments.precision))
+    trials = {name: trial(way) for name, way in ways().items()}
+    times = in_turns({name: each.prepared for name, each in trials.items()}, arguments.rounds, stopwatch)
+    steps = in_turns(
+        {name: partial(_given, trials[name].step) for name in ("plain", "reuse", "features")},
+        arguments.rounds,
+        stopwatch,
+    )
+    case: dict[str, Any] = {
+        "tasks": tasks,
+        "parameters": trials["plain"].problem.shared_size(),
+        "backward": _summary(times),
+        "step": _summary(steps),
+        "peak": {name: _peak(each, device) for name, each in trials.items() if name != "heads"},
+        "gram": gram_figures(trials["plain"], stopwatch),
+    }
+    if device.type == "cuda":
+        case["synchronisations"] = {name: synchronisations(each) for name, each in trials.items()}
+    trials.clear()
+    if tasks == 3:
+        windows = {name: partial(_given, trial(way).window) for name, way in periodic_ways(tasks).items()}
+        case["window"] = _summary(in_turns(windows, max(3, arguments.rounds // 2), stopwatch))
+    return case
+
+
+def _given(run: Prepared) -> Prepared:
+    return run
+
+
+def _summary(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {name: milliseconds(seconds) for name, seconds in times.items()}
+
+
+def _peak(trial: Trial, device: torch.device) -> int:
+    trial.optimizer.zero_grad()
+    peak = peak_bytes(trial.pass_through, device)
+    trial.optimizer.zero_grad()
+    return peak
+
+
+def gram_figures(trial: Trial, stopwatch: Stopwatch) -> dict[str, float]:
+    """How exact the Gram matrix of stored rows is, ours and by one float32 product, and what it and the sum cost."""
+    losses, _ = trial.losses()
+    shared = list(trial.problem.trunk.parameters())
+    terms = named_terms(losses, None)
+    rows = [harvest(shared, [term], [seed(term, 1.0)], retain_graph=term is not terms[-1]) for term in terms]
+    exact = sum(_product([row[p].double() for row in rows]) for p in shared)
+    gram = torch.from_numpy(gram_matrix(rows, shared)[0])
+    single = _product([torch.cat([row[p].reshape(-1) for p in shared]) for row in rows]).cpu().double()
+    exact = exact.cpu()  # type: ignore[union-attr]
+    factors = [1.0] * len(rows)
+    times = in_turns(
+        {
+            "gram": lambda: lambda: gram_matrix(rows, shared),
+            "combine": lambda: lambda: combine(rows, set(shared), [0.5] * len(rows), factors),
+        },
+        3,
+        stopwatch,
+    )
+    return {
+        "error": float((gram - exact).norm() / exact.norm()),
+        "float32 product": float((single - exact).norm() / exact.norm()),
+        "smallest eigenvalue / trace": float(torch.linalg.eigvalsh(gram)[0] / gram.trace()),
+        "ms": milliseconds(times["gram"])["min"],
+        "combine ms": milliseconds(times["combine"])["min"],
+    }
+
+
+def _product(rows: list[Tensor]) -> Tensor:
+    flat = torch.stack([row.reshape(-1) for row in rows])
+    return flat @ flat.T
+
+
+def synchronisations(trial: Trial) -> int:
+    """How often the host waits for the GPU in one backward part, by the profiler's count."""
+    backward = trial.prepared()
+    torch.cuda.synchronize()
+    with torch.profiler.profile() as profile:
+        backward()
+    waits = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaDeviceSynchronize")
+    return sum(event.count for event in profile.key_averages() if event.key in waits)
+
+
+def main() -> None:
+    """Measure, show, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=CPU_NETS)
+    parser.add_argument("--tasks", nargs="+", type=int, default=TASKS)
+    parser.add_argument("--rounds", type=int, default=7, help="timed runs of everything (default 7)")
+    parser.add_argument("--threads", type=int, default=1, help="threads on the CPU; 1 is timed by CPU time (default 1)")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--precision", choices=NumberFormat.__args__, default="float32", help="of the forward pass")
+    parser.add_argument("--output", type=Path, help="JSON file; nothing is written without it")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    console = Console(stderr=True)
+    if MISSING:
+        console.print(f"not installed, left out: what needs {', '.join(MISSING)}")
+    results: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": " ".join(sys.argv),
+        "environment": describe_environment(arguments.device) | {"processor": processor()},
+        "clock": Stopwatch(arguments.device).name,
+        "rounds": arguments.rounds,
+        "precision": arguments.precision,
+        "cases": [],
+    }
+    for name in arguments.nets:
+        for tasks in arguments.tasks:
+            console.print(f"{name}, {tasks} tasks ...")
+            results["cases"].append({"net": name, **measure(NETS[name], tasks, arguments)})
+            results["bars"] = judged(results["cases"])
+            if arguments.output:
+                arguments.output.parent.mkdir(parents=True, exist_ok=True)
+                arguments.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    Console(width=200).print(engine_tables(results), bars_table(results), markup=False)
+
+
+if __name__ == "__main__":
+    main()
