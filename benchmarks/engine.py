@@ -28,12 +28,13 @@ from torch import Tensor
 
 from coral_mtl.bench.memory import peak_bytes
 from coral_mtl.bench.published import bars_table, engine_tables
-from coral_mtl.bench.timing import Prepared, Stopwatch, in_turns, milliseconds
+from coral_mtl.bench.timing import Prepared, Stopwatch, in_turns, milliseconds, unprepared
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
+from coral_mtl.engine.observation import Decision, Observation
 from coral_mtl.engine.precision import NumberFormat, Precision
 from coral_mtl.engine.rows import combine, gram_matrix, harvest, seed
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.engine.terms import named_terms
 from coral_mtl.running.environment import describe_environment
 
@@ -163,7 +164,7 @@ def measure(net: Net, tasks: int, arguments: argparse.Namespace) -> dict[str, An
     trials = {name: trial(way) for name, way in ways().items()}
     times = in_turns({name: each.prepared for name, each in trials.items()}, arguments.rounds, stopwatch)
     steps = in_turns(
-        {name: partial(_given, trials[name].step) for name in ("plain", "reuse", "features")},
+        {name: unprepared(trials[name].step) for name in ("plain", "reuse", "features")},
         arguments.rounds,
         stopwatch,
     )
@@ -179,13 +180,9 @@ def measure(net: Net, tasks: int, arguments: argparse.Namespace) -> dict[str, An
         case["synchronisations"] = {name: synchronisations(each) for name, each in trials.items()}
     trials.clear()
     if tasks == 3:
-        windows = {name: partial(_given, trial(way).window) for name, way in periodic_ways(tasks).items()}
+        windows = {name: unprepared(trial(way).window) for name, way in periodic_ways(tasks).items()}
         case["window"] = _summary(in_turns(windows, max(3, arguments.rounds // 2), stopwatch))
     return case
-
-
-def _given(run: Prepared) -> Prepared:
-    return run
 
 
 def _summary(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:

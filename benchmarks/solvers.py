@@ -24,13 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from coral_mtl.engine.gradient_strategies.grad_vac import GradVac
+from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.pcgrad import PCGrad
 from coral_mtl.engine.solvers.alpha_fair import alpha_fair
 from coral_mtl.engine.solvers.cagrad import cagrad
 from coral_mtl.engine.solvers.dual_cone import dual_cone
 from coral_mtl.engine.solvers.min_norm import min_norm
 from coral_mtl.engine.solvers.nash import nash
-from coral_mtl.engine.strategy import GradientStrategy, Observation
+from coral_mtl.engine.strategy import GradientStrategy
 
 Solve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]
 """(gradients, Gram matrix) -> (weights on the gradients, residual or NaN where none is reported)."""

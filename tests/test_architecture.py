@@ -37,7 +37,14 @@ def within(module: str, rooms: tuple[str, ...]) -> bool:
 END = ("engine.trainer", "experiment", "running", "cli", "documentation")
 """What only the end of the line may know."""
 
-STRATEGIES = ("engine.strategy", "engine.loss_weighting", "engine.gradient_strategies", "engine.pcgrad")
+STRATEGIES = (
+    "engine.observation",
+    "engine.strategy",
+    "engine.stack",
+    "engine.loss_weighting",
+    "engine.gradient_strategies",
+    "engine.pcgrad",
+)
 HEART = ("engine.engine", "engine.refresh", "engine.known", "engine.rows", "engine.sharing", "engine.setting")
 
 

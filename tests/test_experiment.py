@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from coral_mtl.config import ConfigErrors, load_config
-from coral_mtl.engine.strategy import Stack
+from coral_mtl.engine.stack import Stack
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import ConfigError
 from coral_mtl.experiment import build_experiment, choose_device, strategy_name

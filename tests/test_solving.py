@@ -7,9 +7,10 @@ import torch
 from coral_mtl.engine.gradient_strategies.mgda import MGDA
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
 from coral_mtl.engine.loss_weighting.dwa import DWA
+from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.pcgrad import PCGrad
 from coral_mtl.engine.solvers.solution import Status
-from coral_mtl.engine.strategy import Observation, Stack
+from coral_mtl.engine.stack import Stack
 from coral_mtl.errors import ConfigError, StrategyError
 from coral_mtl.solving import decide, solve
 

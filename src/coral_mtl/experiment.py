@@ -16,7 +16,8 @@ from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.optimizer import ScheduledOptimizer
 from coral_mtl.engine.randomness import seed_everything
 from coral_mtl.engine.reports import Observer
-from coral_mtl.engine.strategy import Stack, Strategy
+from coral_mtl.engine.stack import Stack
+from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.trainer import Splits, Trainer
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import ConfigError
@@ -105,8 +106,8 @@ def build_experiment(config: Config) -> Experiment:
 def build_strategy(config: Config) -> Strategy:
     """Return the strategy of `loss.weighting_strategy` with what lies under it and around it.
 
-    Underneath: the loss weighting `over`. Above: PCGrad, with `optimizer.use_pcgrad_wrapper`. Around: the average of the
-    coefficients first, then the limit to the direction's length.
+    Underneath: the loss weighting `over`. Above: PCGrad, with `optimizer.use_pcgrad_wrapper`. Around: the average of
+    the coefficients first, then the limit to the direction's length.
     """
     block = config.loss.weighting_strategy
     strategy = block.build()

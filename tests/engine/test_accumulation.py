@@ -5,7 +5,7 @@ import torch
 from toy import Fixed, InverseLoss, InverseNorm, Toy, batch, clear
 
 from coral_mtl.engine.engine import Engine
-from coral_mtl.engine.strategy import Stack
+from coral_mtl.engine.stack import Stack
 from coral_mtl.errors import StrategyError
 
 STRATEGIES = {

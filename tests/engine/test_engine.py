@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from toy import Fixed, InverseLoss, InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients, gram_of
 
 from coral_mtl.engine.engine import Engine, backward
-from coral_mtl.engine.strategy import Stack
+from coral_mtl.engine.stack import Stack
 from coral_mtl.errors import StrategyError
 
 

@@ -12,8 +12,9 @@ from coral_mtl import registry
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.loss_weighting.static import Static
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
+from coral_mtl.engine.observation import Needs, Observation
 from coral_mtl.engine.pcgrad import PCGrad, PCGradOptimizer, project_conflicts
-from coral_mtl.engine.strategy import Needs, Observation, Stack
+from coral_mtl.engine.stack import Stack
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import options_of
 

@@ -7,7 +7,9 @@ from torch.amp.grad_scaler import GradScaler
 from toy import Toy, batch, clear, gram_of, plain_gradients
 
 from coral_mtl.engine.engine import Engine
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Needs, Stack
+from coral_mtl.engine.observation import Decision, Needs
+from coral_mtl.engine.stack import Stack
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.errors import StrategyError
 
 

@@ -5,7 +5,7 @@ import torch
 from toy import Fixed, InverseLoss, InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
 
 from coral_mtl.engine.engine import Engine
-from coral_mtl.engine.strategy import Stack
+from coral_mtl.engine.stack import Stack
 
 
 def test_reuse_steps_are_exact_and_cost_one_backward():

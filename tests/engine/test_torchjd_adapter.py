@@ -9,7 +9,7 @@ import torch
 from toy import Toy, batch, plain_gradients
 
 from coral_mtl.engine.engine import Engine
-from coral_mtl.engine.strategy import Needs, Observation
+from coral_mtl.engine.observation import Needs, Observation
 from coral_mtl.engine.torchjd_adapter import TorchJD
 from coral_mtl.errors import MissingExtraError, StrategyError
 

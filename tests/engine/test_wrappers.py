@@ -14,8 +14,9 @@ from coral_mtl.engine.gradient_strategies.modo import MoDo
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
 from coral_mtl.engine.loss_weighting.famo import FAMO
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
+from coral_mtl.engine.observation import Needs, Observation
 from coral_mtl.engine.pcgrad import PCGrad
-from coral_mtl.engine.strategy import Needs, Observation, Stack
+from coral_mtl.engine.stack import Stack
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import StrategyError
 

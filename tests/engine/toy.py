@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coral_mtl.engine.strategy import Decision, GradientStrategy, LossWeighting, Needs, Observation
+from coral_mtl.engine.observation import Decision, Needs, Observation
+from coral_mtl.engine.strategy import GradientStrategy, LossWeighting
 
 
 class Toy(nn.Module):

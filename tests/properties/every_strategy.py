@@ -12,9 +12,11 @@ from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.mgda import MGDA
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
+from coral_mtl.engine.observation import Decision, Observation
 from coral_mtl.engine.pcgrad import PCGrad
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.strategy import Decision, Observation, Stack, Strategy
+from coral_mtl.engine.stack import Stack
+from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.options import options_of
 

@@ -14,11 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 from coral_mtl.engine.features import FeatureRefresh, require_features
 from coral_mtl.engine.ghost import GhostRows
 from coral_mtl.engine.known import Known
+from coral_mtl.engine.observation import Needs, Observation
 from coral_mtl.engine.refresh import Refresh
 from coral_mtl.engine.setting import NonFinite, Setting, Specific, host_values
 from coral_mtl.engine.sharing import Sharing
 from coral_mtl.engine.step import Space, Step
-from coral_mtl.engine.strategy import Needs, Observation, Strategy
+from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.terms import Losses, Term, named_terms
 from coral_mtl.errors import StrategyError
 
@@ -215,6 +216,10 @@ class Engine:
         """Linear and Conv2d layers whose rows were stored at the last refresh, each with the reason (see `rows`)."""
         return {} if self._ghost is None else dict(self._ghost.reasons)
 
+    def ghost_layers(self) -> list[str]:
+        """Linear and Conv2d layers that did without stored rows at the last refresh (see `rows`)."""
+        return [] if self._ghost is None else self._ghost.taken_layers()
+
     def row_bytes(self, tasks: int) -> int:
         """Memory of the stored rows of `tasks` tasks on the parameters known to be shared, in bytes, the first of which
         becomes the direction; layers that did without stored rows at the last refresh are left out.
@@ -296,7 +301,8 @@ def _explained_errors() -> Iterator[None]:
             raise
         raise StrategyError(
             "torch.compile gave away buffers that a second backward pass through the same graph needs, because its "
-            "first backward pass was a single one\n    set torch._functorch.config.donated_buffer = False before compiling"
+            "first backward pass was a single one\n"
+            "    set torch._functorch.config.donated_buffer = False before compiling"
         ) from error
 
 

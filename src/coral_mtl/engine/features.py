@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
+from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, is_finite, seed
 from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import Observation
 from coral_mtl.engine.terms import Term
 from coral_mtl.errors import StrategyError
 

@@ -132,6 +132,10 @@ class GhostRows:
         self.taken = {module.weight for module in chosen}
         return GhostPass(chosen, self)
 
+    def taken_layers(self) -> list[str]:
+        """Names of the layers that did without stored rows at the last refresh."""
+        return [name for module, name in self._layers.items() if module.weight in self.taken]
+
     def ban(self, module: Layer, error: float) -> None:
         """Never take this layer again: its ghost row was not the gradient that autograd computed."""
         self._banned[module] = f"its ghost row differs from an explicit one by {error:.1e}"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from coral_mtl.engine.frontier import backward_known
+from coral_mtl.engine.observation import Decision, Needs, Observation
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, is_finite
 from coral_mtl.engine.setting import Setting, account, host_values
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import Decision, Needs, Observation
 from coral_mtl.engine.terms import Term
 
 

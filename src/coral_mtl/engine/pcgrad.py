@@ -12,15 +12,10 @@ from torch.optim import Optimizer
 
 from coral_mtl import registry
 from coral_mtl.engine.engine import Engine
+from coral_mtl.engine.generator import SeededGenerator
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import (
-    Decision,
-    GradientStrategy,
-    Observation,
-    Promises,
-    SeededGenerator,
-    State,
-)
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.engine.terms import Losses
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import NonNegativeInt, PositiveInt

@@ -12,7 +12,7 @@ from coral_mtl.engine.rows import Row, gram_matrix
 
 
 class CollectedRows:
-    """Rows on the shared parameters, whole and by batch (see `strategy.RawRows`).
+    """Rows on the shared parameters, whole and by batch (see `observation.RawRows`).
 
     The losses of a micro-batch come divided by the number of micro-batches, so that rows of all batches add up to the
     whole. The gradient of one batch alone is therefore its row times the number of batches.

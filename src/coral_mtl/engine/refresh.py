@@ -8,12 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from coral_mtl.engine.ghost import GhostPass, GhostRows
+from coral_mtl.engine.observation import Decision, Needs, Observation
 from coral_mtl.engine.raw import CollectedRows
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, multiply, narrow, seed
 from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import Decision, Needs, Observation
 from coral_mtl.engine.terms import Term
 from coral_mtl.errors import StrategyError
 

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coral_mtl.engine.observation import Decision, Observation
 from coral_mtl.engine.rows import Row, add_to_grad, is_finite
 from coral_mtl.engine.sharing import Sharing
 from coral_mtl.engine.step import Space, Step
-from coral_mtl.engine.strategy import Decision, Observation, Strategy
+from coral_mtl.engine.strategy import Strategy
 from coral_mtl.errors import StrategyError, TrainingError
 
 Specific = Literal["plain", "weighted"]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Needs, Observation, Promises
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.errors import MissingExtraError, StrategyError
 from coral_mtl.options import PositiveInt, checked
 

@@ -155,7 +155,7 @@ class Trainer:
         self.model.train()
         batches = iter(self._training)
         while not self.validation_due:
-            report = self._take_step(batches)
+            report = self.take_step(batches)
             for observer in self._observers:
                 observer.on_step(report)
             if self.engine.skipped_in_a_row >= self.settings.max_nonfinite_steps:
@@ -169,7 +169,7 @@ class Trainer:
             if self._stop():
                 raise _StopAsked
 
-    def _take_step(self, batches: Iterator[Batch]) -> StepReport:
+    def take_step(self, batches: Iterator[Batch]) -> StepReport:
         """One optimiser step: losses -> their one gradient -> unscale -> clip -> update -> advance the clock."""
         lr = float(self.schedule.get_last_lr()[0])
         self.optimizer.zero_grad()

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from coral_mtl.engine.strategy import Decision, Needs, Observation, Promises, State, Strategy
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
+from coral_mtl.engine.strategy import State, Strategy
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import Positive, ProperFraction, checked
 

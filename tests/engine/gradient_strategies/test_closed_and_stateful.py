@@ -18,7 +18,7 @@ from coral_mtl.engine.gradient_strategies.modo import MoDo
 from coral_mtl.engine.gradient_strategies.ntkmtl import NTKMTL
 from coral_mtl.engine.gradient_strategies.pcd import PCD
 from coral_mtl.engine.gradient_strategies.sdmgrad import SDMGrad
-from coral_mtl.engine.strategy import Needs
+from coral_mtl.engine.observation import Needs
 
 TASKS = ("left", "right", "ink", "depth")
 PREFERENCE = {"left": 1.0, "right": 2.0, "ink": 0.5, "depth": 1.0}

@@ -6,7 +6,7 @@ from stateful_values import flat, observe, observe_rows, peer_sequences
 
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.db_mtl import DBMTL
-from coral_mtl.engine.strategy import Needs, Observation
+from coral_mtl.engine.observation import Needs, Observation
 from coral_mtl.errors import StrategyError
 
 

@@ -5,9 +5,9 @@ import pytest
 from stateful_values import flat, names, observe, observe_rows, peer_sequences
 
 from coral_mtl.engine.gradient_strategies.grad_vac import GradVac, vaccinate
+from coral_mtl.engine.observation import Needs
 from coral_mtl.engine.pcgrad import project_conflicts
 from coral_mtl.engine.solvers.cosine import cosine_matrix
-from coral_mtl.engine.strategy import Needs
 from coral_mtl.errors import StrategyError
 
 

@@ -15,9 +15,9 @@ from reference_values import exact_values, peer_values
 
 from coral_mtl.engine.gradient_strategies import mgda
 from coral_mtl.engine.gradient_strategies.imgrad import IMGrad
+from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.solvers.min_norm import min_norm
 from coral_mtl.engine.solvers.solution import Status
-from coral_mtl.engine.strategy import Observation
 from coral_mtl.errors import MissingExtraError, StrategyError
 
 FORMS = ["sin2", "one_minus_cos", "half"]

@@ -7,8 +7,8 @@ from reference_values import exact_values, peer_values
 
 from coral_mtl.engine.gradient_strategies import nash_mtl
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
+from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.solvers.solution import Status
-from coral_mtl.engine.strategy import Observation
 from coral_mtl.errors import MissingExtraError
 
 

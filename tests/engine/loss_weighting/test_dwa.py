@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coral_mtl.engine.loss_weighting.dwa import DWA
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 
 
 def observe(**losses):

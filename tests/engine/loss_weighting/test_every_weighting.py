@@ -20,7 +20,8 @@ from coral_mtl.engine.loss_weighting.static import Static
 from coral_mtl.engine.loss_weighting.stch import STCH
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
 from coral_mtl.engine.loss_weighting.value_normalised import ValueNormalised
-from coral_mtl.engine.strategy import LossWeighting, Needs, Observation
+from coral_mtl.engine.observation import Needs, Observation
+from coral_mtl.engine.strategy import LossWeighting
 from coral_mtl.errors import StrategyError
 
 TASKS = ("left", "right", "ink")

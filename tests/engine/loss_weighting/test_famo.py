@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coral_mtl.engine.loss_weighting.famo import FAMO
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 from coral_mtl.errors import StrategyError
 
 

@@ -6,7 +6,7 @@ import torch
 
 from coral_mtl.engine.loss_weighting.gradient_normalised import GradientNormalised
 from coral_mtl.engine.loss_weighting.gradnorm import GradNorm, gradnorm_slopes
-from coral_mtl.engine.strategy import Needs, Observation
+from coral_mtl.engine.observation import Needs, Observation
 
 TASKS = ("a", "b", "c")
 

@@ -9,7 +9,7 @@ import torch
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.loss_weighting.imtl_l import IMTLL
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 from coral_mtl.errors import StrategyError
 
 LOSSES = {"left": 0.02, "right": 3.0, "ink": 40.0}

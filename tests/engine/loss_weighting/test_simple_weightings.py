@@ -9,7 +9,7 @@ from coral_mtl.engine.loss_weighting.gls import GLS
 from coral_mtl.engine.loss_weighting.random import Random
 from coral_mtl.engine.loss_weighting.si import SI
 from coral_mtl.engine.loss_weighting.static import Static
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 from coral_mtl.errors import StrategyError
 
 

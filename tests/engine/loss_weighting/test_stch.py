@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coral_mtl.engine.loss_weighting.stch import STCH
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 from coral_mtl.errors import StrategyError
 
 TASKS = ("a", "b", "c")

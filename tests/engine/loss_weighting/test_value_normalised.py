@@ -5,7 +5,7 @@ import pytest
 
 from coral_mtl.engine.loss_weighting.si import SI
 from coral_mtl.engine.loss_weighting.value_normalised import ValueNormalised
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 
 VALUES = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]
 PANDAS_EWM = [3.0, 1.9473684210526319, 2.7047970479704797, 2.209072404768828, 2.8906009621254665, 4.194470706997411]

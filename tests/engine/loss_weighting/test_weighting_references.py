@@ -15,7 +15,7 @@ from coral_mtl.engine.loss_weighting.imtl_l import IMTLL
 from coral_mtl.engine.loss_weighting.si import SI
 from coral_mtl.engine.loss_weighting.stch import STCH
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "loss_weighting_and_pcgrad.json").read_text())
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}

@@ -3,8 +3,9 @@
 from typing import Literal
 
 from coral_mtl import registry
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.cagrad import cagrad
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.options import NonNegative, PositiveInt
 
 

@@ -5,8 +5,9 @@ from typing import Annotated
 from annotated_types import Interval
 
 from coral_mtl import registry
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.capped_min_norm import capped_min_norm
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.options import PositiveInt
 
 

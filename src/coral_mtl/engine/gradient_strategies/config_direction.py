@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.preference import preference_shares
 from coral_mtl.engine.loss_weighting.checks import require_same_tasks
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.cosine import cosine_matrix
 from coral_mtl.engine.solvers.prescribed_cosines import prescribed_cosines
 from coral_mtl.engine.solvers.solution import Status
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.options import Positive, PositiveInt
 
 

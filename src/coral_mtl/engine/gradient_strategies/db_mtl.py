@@ -9,7 +9,8 @@ import numpy as np
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.coordinates import GradientAverages
 from coral_mtl.engine.loss_weighting.checks import require_nonnegative
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Needs, Observation, Promises, State
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.options import NonNegative, PositiveInt, ProperFraction
 
 _EPSILON = 1e-8

@@ -10,7 +10,8 @@ from torch import Tensor
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.coordinates import widened
 from coral_mtl.engine.loss_weighting.softmax import softmax
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Needs, Observation, Promises, State
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.options import NonNegative, Positive, PositiveInt
 
 

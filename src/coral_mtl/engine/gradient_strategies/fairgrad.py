@@ -1,8 +1,9 @@
 """FairGrad: the direction that shares the gains fairly among the tasks, for a kind of fairness to choose."""
 
 from coral_mtl import registry
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.alpha_fair import alpha_fair
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.options import Positive, PositiveInt
 
 

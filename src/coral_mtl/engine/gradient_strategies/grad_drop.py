@@ -8,16 +8,10 @@ import torch
 from torch import Tensor
 
 from coral_mtl import registry
+from coral_mtl.engine.generator import SeededGenerator
 from coral_mtl.engine.gradient_strategies.coordinates import widened
-from coral_mtl.engine.strategy import (
-    Decision,
-    GradientStrategy,
-    Needs,
-    Observation,
-    Promises,
-    SeededGenerator,
-    State,
-)
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import Fraction, NonNegativeInt
 

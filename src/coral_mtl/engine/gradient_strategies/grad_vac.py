@@ -7,17 +7,11 @@ import numpy as np
 import torch
 
 from coral_mtl import registry
+from coral_mtl.engine.generator import SeededGenerator
 from coral_mtl.engine.gradient_strategies.coordinates import weighted_sum
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
 from coral_mtl.engine.solvers.cosine import cosine_matrix
-from coral_mtl.engine.strategy import (
-    Decision,
-    GradientStrategy,
-    Needs,
-    Observation,
-    Promises,
-    SeededGenerator,
-    State,
-)
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.options import Fraction, NonNegativeInt, PositiveInt
 
 _MODEL = "model"

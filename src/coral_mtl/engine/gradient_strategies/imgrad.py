@@ -7,9 +7,10 @@ import numpy as np
 
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.mgda import EXACT, MinNormSolver, min_norm_solver
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.cagrad import cagrad
 from coral_mtl.engine.solvers.solution import Solution, Status
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.options import NonNegative, PositiveInt
 
 _BLEND_OPTIONS = ("f", "guard")

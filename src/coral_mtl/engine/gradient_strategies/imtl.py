@@ -3,7 +3,7 @@
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.imtl_g import IMTLG
 from coral_mtl.engine.loss_weighting.imtl_l import IMTLL
-from coral_mtl.engine.strategy import Stack
+from coral_mtl.engine.stack import Stack
 from coral_mtl.options import Positive, PositiveInt
 
 

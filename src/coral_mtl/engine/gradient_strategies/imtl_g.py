@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from coral_mtl import registry
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.cosine import cosine_matrix
 from coral_mtl.engine.solvers.prescribed_cosines import prescribed_cosines
 from coral_mtl.engine.solvers.solution import Status
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 
 
 @registry.strategies.named("IMTL-G")

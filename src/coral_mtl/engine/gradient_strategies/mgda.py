@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 
 from coral_mtl import registry
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.min_norm import min_norm, min_norm_pgd, min_norm_qp
 from coral_mtl.engine.solvers.solution import Solution
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.errors import MissingExtraError, StrategyError
 from coral_mtl.options import Positive, PositiveInt
 

@@ -8,7 +8,8 @@ import numpy as np
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.coordinates import GradientAverages
 from coral_mtl.engine.gradient_strategies.simplex_weights import SimplexWeights, nearest_on_simplex
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Needs, Observation, Promises, State
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.options import Fraction, NonNegative, Positive
 
 

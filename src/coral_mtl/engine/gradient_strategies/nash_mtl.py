@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 
 from coral_mtl import registry
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.nash import nash
 from coral_mtl.engine.solvers.nash_ccp import nash_ccp
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.errors import MissingExtraError
 from coral_mtl.options import NonNegative, PositiveInt
 

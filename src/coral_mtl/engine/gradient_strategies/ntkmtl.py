@@ -3,7 +3,8 @@
 import numpy as np
 
 from coral_mtl import registry
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.observation import Decision, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 
 
 @registry.strategies.register

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from coral_mtl import registry
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.cosine import cosine_matrix
 from coral_mtl.engine.solvers.nonnegative_qp import nonnegative_qp
 from coral_mtl.engine.solvers.solution import Solution, Status
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises, State
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import Fraction, NonNegative, PositiveInt, ProperFraction
 

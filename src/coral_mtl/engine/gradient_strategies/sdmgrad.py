@@ -9,7 +9,8 @@ from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.preference import preference_shares
 from coral_mtl.engine.gradient_strategies.simplex_weights import SimplexWeights, nearest_on_simplex
 from coral_mtl.engine.loss_weighting.checks import require_same_tasks
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Needs, Observation, Promises, State
+from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy, State
 from coral_mtl.options import NonNegative, Positive, PositiveInt, ProperFraction
 
 

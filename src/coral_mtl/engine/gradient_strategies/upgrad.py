@@ -8,8 +8,9 @@ import numpy as np
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.preference import preference_shares
 from coral_mtl.engine.loss_weighting.checks import require_same_tasks
+from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.solvers.dual_cone import dual_cone
-from coral_mtl.engine.strategy import Decision, GradientStrategy, Observation, Promises
+from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.options import Positive, PositiveInt
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from coral_mtl.engine.strategy import Observation
+from coral_mtl.engine.observation import Observation
 from coral_mtl.errors import StrategyError
 
 

@@ -5,7 +5,8 @@ from typing import Literal
 import numpy as np
 
 from coral_mtl import registry
-from coral_mtl.engine.strategy import LossWeighting, Needs, Observation, Promises
+from coral_mtl.engine.observation import Needs, Observation, Promises
+from coral_mtl.engine.strategy import LossWeighting
 
 
 @registry.strategies.register

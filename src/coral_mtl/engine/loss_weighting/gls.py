@@ -4,7 +4,8 @@ import numpy as np
 
 from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.checks import require_nonnegative
-from coral_mtl.engine.strategy import LossWeighting, Observation
+from coral_mtl.engine.observation import Observation
+from coral_mtl.engine.strategy import LossWeighting
 from coral_mtl.options import Positive
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.gradient_norms import NormWeighting
 from coral_mtl.engine.loss_weighting.inverse_size import InverseSizes, Reference
-from coral_mtl.engine.strategy import Observation, State
+from coral_mtl.engine.observation import Observation
+from coral_mtl.engine.strategy import State
 from coral_mtl.options import Positive, PositiveInt, ProperFraction
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from coral_mtl.engine.strategy import Decision, LossWeighting, Needs, Observation, State
+from coral_mtl.engine.observation import Decision, Needs, Observation
+from coral_mtl.engine.strategy import LossWeighting, State
 
 
 class NormWeighting(LossWeighting):

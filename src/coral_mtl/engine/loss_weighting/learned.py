@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from coral_mtl.engine.loss_weighting.checks import require_known_tasks, require_same_tasks
-from coral_mtl.engine.strategy import LossWeighting, Needs, Observation, State
+from coral_mtl.engine.observation import Needs, Observation
+from coral_mtl.engine.strategy import LossWeighting, State
 from coral_mtl.errors import StrategyError
 
 

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from coral_mtl import registry
+from coral_mtl.engine.generator import SeededGenerator
 from coral_mtl.engine.loss_weighting.softmax import softmax
-from coral_mtl.engine.strategy import LossWeighting, Needs, Observation, Promises, SeededGenerator, State
+from coral_mtl.engine.observation import Needs, Observation, Promises
+from coral_mtl.engine.strategy import LossWeighting, State
 from coral_mtl.options import NonNegativeInt
 
 

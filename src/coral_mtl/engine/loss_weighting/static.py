@@ -6,7 +6,8 @@ import numpy as np
 
 from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.checks import require_known_tasks, require_same_tasks
-from coral_mtl.engine.strategy import LossWeighting, Needs, Observation
+from coral_mtl.engine.observation import Needs, Observation
+from coral_mtl.engine.strategy import LossWeighting
 from coral_mtl.options import NonNegative
 
 

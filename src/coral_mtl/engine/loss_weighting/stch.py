@@ -8,7 +8,8 @@ import numpy as np
 from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.checks import require_known_tasks, require_nonnegative, require_same_tasks
 from coral_mtl.engine.loss_weighting.softmax import softmax
-from coral_mtl.engine.strategy import LossWeighting, Observation, State
+from coral_mtl.engine.observation import Observation
+from coral_mtl.engine.strategy import LossWeighting, State
 from coral_mtl.options import NonNegative, NonNegativeInt, Positive
 
 

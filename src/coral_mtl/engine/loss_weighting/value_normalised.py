@@ -8,7 +8,8 @@ import numpy as np
 from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.checks import require_nonnegative
 from coral_mtl.engine.loss_weighting.inverse_size import InverseSizes, Reference
-from coral_mtl.engine.strategy import LossWeighting, Observation, State
+from coral_mtl.engine.observation import Observation
+from coral_mtl.engine.strategy import LossWeighting, State
 from coral_mtl.options import Positive, ProperFraction
 
 
