@@ -109,9 +109,9 @@ def test_a_model_without_features_is_refused_where_they_are_needed(build):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("{type: NashMTL, over: {type: MGDA}}", "cannot stack NashMTL on MGDA"),
-        ("{type: Uncertainty, over: {type: DWA}}", "cannot stack Uncertainty on DWA"),
-        ("{type: GradDrop, over: {type: DWA}}", "cannot be stacked"),
+        ("{type: NashMTL, over: {type: MGDA}}", "MGDA is a gradient strategy, and NashMTL over it would undo"),
+        ("{type: Uncertainty, over: {type: DWA}}", "Uncertainty is a loss weighting itself"),
+        ("{type: GradDrop, over: {type: DWA}}", "GradDrop works on the gradients' coordinates"),
         ("{type: NashMTL, over: {type: Static, params: {weights: {left: 1, wrong: 2}}}}", 'no task is called "wrong"'),
         ("{type: Uncertainty, gram_on: features}", "Uncertainty does not look at gradients"),
         ("{type: MGDA, gram_on: features, rows: ghost}", "no gradients of parameters by task"),

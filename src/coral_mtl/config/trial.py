@@ -37,7 +37,7 @@ def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, An
     if built[STRATEGY] is not None:
         _check_wrapper(draft, built[STRATEGY], choices[STRATEGY])
         if built[OVER] is not None:
-            _check_layers(draft, built[OVER], built[STRATEGY])
+            _check_layers(draft, choices[OVER], built[OVER], choices[STRATEGY], built[STRATEGY])
     for path in (STRATEGY, OVER):
         if built.get(LOSS) is not None and built[path] is not None:
             _bind(draft, built[path], path, choices[path], built[LOSS].terms)
@@ -85,13 +85,17 @@ def _check_wrapper(draft: Draft, strategy: Any, choice: Choice) -> None:
         )
 
 
-def _check_layers(draft: Draft, weighting: Any, strategy: Any) -> None:
-    from coral_mtl.engine.strategy import Stack  # noqa: PLC0415 - a later stage, and with it torch
-
-    try:
-        Stack(weighting, strategy)
-    except CoralError as error:
-        _report(draft, OVER, error)
+def _check_layers(draft: Draft, over: Choice, weighting: Any, above: Choice, strategy: Any) -> None:
+    """Report what cannot be layered: only a loss weighting can lie underneath, and only under a gradient strategy."""
+    if weighting.kind != "loss weighting":
+        message = f"{over.name} is a gradient strategy, and {above.name} over it would undo what it guarantees"
+        draft.report((*OVER, "type"), message, "take a loss weighting such as Uncertainty here")
+    elif strategy.kind != "gradient strategy":
+        message = f"{above.name} is a loss weighting itself, and cannot be put over {over.name}"
+        draft.report(OVER, message, f"take a gradient strategy for {dotted(STRATEGY)}.type, or one weighting alone")
+    elif strategy.needs is type(strategy.needs).ROWS:
+        message = f"{above.name} works on the gradients' coordinates, and cannot be put over a loss weighting"
+        draft.report(OVER, message, "leave it out, or take a strategy that works on the Gram matrix")
 
 
 def _bind(draft: Draft, strategy: Any, path: KeyPath, choice: Choice, terms: tuple[str, ...]) -> None:
