@@ -7,8 +7,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from coral_mtl.engine.observation import Needs
 from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
-from coral_mtl.engine.strategy import Needs
 from coral_mtl.experiment import Experiment
 from coral_mtl.running.pace import Glance
 

@@ -1,0 +1,1 @@
+"""Runs and comparisons as one self-contained HTML file, and as figures for papers."""
