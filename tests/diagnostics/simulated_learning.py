@@ -26,12 +26,12 @@ def learning(seed, schedule="warm-up, linear", ailment=None, *, records=None, no
     {"training": (records, T), "validation": (records, T), "rate": (records,)}, and `noise` is that of single records.
     """
     rng = np.random.default_rng(seed)
-    records = records or int(rng.integers(150, 350))
+    records = records or int(rng.integers(130, 270))
     done = (np.arange(records) + 0.5) / records
     rate = np.array([SCHEDULES[schedule](t) for t in done])
     progress = (np.cumsum(rate) / rate.sum())[:, None]
     count = len(TASKS)
-    floors, shake, speed = rng.uniform(0.02, 0.5, count), rng.uniform(0.2, 0.8, count), rng.uniform(3.0, 4.5, count)
+    floors, shake, speed = rng.uniform(0.02, 0.5, count), rng.uniform(0.2, 0.8, count), rng.uniform(3.0, 4.0, count)
     curves = floors * (1.0 + shake * rate[:, None]) + (1.0 - floors) * np.exp(-speed * progress)
     curves = curves * 2.0 ** rng.uniform(-3, 3, count)
     material = {"training": curves, "validation": curves * (1.02 + 0.05 * done[:, None]), "rate": rate}

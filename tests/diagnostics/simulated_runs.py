@@ -8,8 +8,8 @@ import numpy as np
 
 from coral_mtl.diagnostics.record import Context, make_record
 from coral_mtl.engine.gradient_strategies.imgrad import IMGrad
+from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import Observation
 
 TASKS = ("genus", "health", "cover", "depth", "ink")
 
@@ -23,7 +23,7 @@ def healthy(seed, strategy="Uncertainty", ailment=None, *, tasks=None, records=N
     rng = np.random.default_rng(seed)
     tasks = tasks or TASKS[: rng.integers(2, 6)]
     count = len(tasks)
-    records = records or int(rng.integers(60, 400))
+    records = records or int(rng.integers(60, 250))
     dimension = int(rng.integers(12, 60))
     common = rng.uniform(0.1, 0.5) * rng.normal(size=dimension)
     sizes = 2.0 ** rng.uniform(-1, 1, size=count)

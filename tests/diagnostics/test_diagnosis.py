@@ -117,13 +117,13 @@ def test_hostile_task_names_are_text_and_nothing_else(path):
 def test_memory_does_not_grow_with_the_file(path):
     peaks = []
     records = list(healthy(0, tasks=TASKS, records=500))
-    for copies in (2, 12):
+    for copies in (2, 8):
         write(path, (record | {"step": 500 * k + record["step"]} for k in range(copies) for record in records))
         tracemalloc.start()
         diagnose(path)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert path.stat().st_size > 6_000_000
+    assert path.stat().st_size > 4_000_000
     assert peaks[1] < 1.2 * peaks[0]
 
 
@@ -154,6 +154,14 @@ def test_whatever_a_record_holds_is_read_or_refused_politely(path, seed):
         if seed % 2:
             changed.pop("schema")
         records.append({name: v for name, v in changed.items() if random.random() >= rate / 2})
+    values = (*ODD_VALUES, 0.5, 0.5, 0.5, 2.0)
+    write(
+        path.with_name("metrics.jsonl"),
+        (
+            {"run": "simulated", "step": step, "metrics": {f"tasks.{t}.loss": random.choice(values) for t in TASKS}}
+            for step in range(1, 30)
+        ),
+    )
     try:
         diagnoses = diagnose(write(path, records))
     except DataError:

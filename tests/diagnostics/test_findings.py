@@ -34,7 +34,7 @@ def findings_of(path, records):
 def test_what_is_planted_is_found_and_nothing_else(tmp_path, case):
     options, kind, tasks, companions = CASES[case]
     for seed in range(SEEDS):
-        findings = findings_of(tmp_path / "run.jsonl", healthy(seed, tasks=TASKS, records=100 + 3 * seed, **options))
+        findings = findings_of(tmp_path / "run.jsonl", healthy(seed, tasks=TASKS, records=60 + 2 * seed, **options))
         assert {name for f in findings if f.kind == kind for name in f.tasks} == tasks, seed
         others = [f for f in findings if f.kind != kind]
         assert {f.kind for f in others} <= companions, seed
@@ -60,7 +60,7 @@ def test_nothing_is_found_where_nothing_is_planted(tmp_path, strategy, records):
         {"norms": 0.8},
         {"losses": 0.6, "records": 40},
         {"losses": 0.6, "learns": False},
-        {"drift": 0.9, "records": 400},
+        {"drift": 0.9, "records": 250},
         {"tasks": 2, "cosine": 0.0, "spread": 0.3},
     ],
     ids=str,
@@ -70,7 +70,7 @@ def test_noise_of_many_kinds_is_no_finding(tmp_path, noise):
         assert findings_of(tmp_path / "run.jsonl", noisy(seed, **noise)) == (), seed
 
 
-def noisy(seed, *, tasks=4, records=200, cosine=0.05, spread=0.2, norms=0.3, losses=0.2, learns=True, drift=0.0):
+def noisy(seed, *, tasks=4, records=130, cosine=0.05, spread=0.2, norms=0.3, losses=0.2, learns=True, drift=0.0):
     """Foreign records of pure noise: cosines with AR(1) correlation `drift`, log-normal norms and losses."""
     rng = np.random.default_rng(seed)
     names = [f"t{place}" for place in range(tasks)]

@@ -88,6 +88,16 @@ def test_tasks_on_a_plateau_are_named_in_one_finding_that_looks_at_the_rate(tmp_
         assert found.advice.startswith(advice)
 
 
+def test_a_training_loss_that_falls_beside_a_validation_plateau_is_learned_by_heart(tmp_path):
+    def by_heart(curves, rng):
+        return curves | {"validation": ending_early(1)(curves, rng)["validation"]}
+
+    for ailment, advice in ((by_heart, "regularise"), (ending_early(1), "train shorter")):
+        [found] = found_in(tmp_path, *learning(0, ailment=ailment))
+        assert found.kind == "plateau"
+        assert found.advice.startswith(advice)
+
+
 def test_a_run_in_which_no_loss_falls_is_mended_first(tmp_path):
     def all_stuck(curves, rng):
         return curves | {"training": np.full_like(curves["training"], 0.7)}

@@ -4,7 +4,8 @@ import pytest
 
 from coral_mtl import registry
 from coral_mtl.diagnostics.strategies import BASELINE, UNHARMING, canonical_strategy, character
-from coral_mtl.engine.strategy import LossWeighting, Promises
+from coral_mtl.engine.observation import Promises
+from coral_mtl.engine.strategy import LossWeighting
 from coral_mtl.errors import MissingExtraError
 
 

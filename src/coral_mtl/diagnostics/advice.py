@@ -163,7 +163,8 @@ def _conflict_evidence(statistics: Statistics, thresholds: Thresholds) -> str:
     return (
         f"{listed(pair)} agree least: cosine {two_digits(worst.mean)} on average, below {thresholds.clear_conflict:g}"
         f" in {percent(worst.share(1))} (threshold {percent(thresholds.clear_conflict_share)}) and below"
-        f" {thresholds.strong_conflict:g} in {percent(worst.share(2))} of {worst.count} records"
+        f" {thresholds.strong_conflict:g} in {percent(worst.share(2))} of {worst.count} records; smoothed, below"
+        f" {thresholds.smoothed_conflict:g} in {percent(statistics.smoothed.figures()[pair].share(-1))}"
     )
 
 

@@ -89,6 +89,11 @@ def exponential(logarithm: float) -> float:
     return math.exp(min(max(logarithm, -690.0), 690.0))
 
 
+def lost(logarithmic_fall: float) -> float:
+    """Return the share that a figure lost whose logarithm fell by so much; negative where it rose."""
+    return 1.0 - exponential(-logarithmic_fall)
+
+
 def listed(names: tuple[str, ...] | list[str]) -> str:
     """Return names in words: "a", "a and b", "a, b and c"."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

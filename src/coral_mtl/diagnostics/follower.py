@@ -16,7 +16,9 @@ class Follower:
     def __init__(self, path: Path) -> None:
         """Start at the beginning of `path`, which need not be there yet; of more than 8 MB, only the end is read."""
         self._path = path
-        self._start_over()
+        self._identity: tuple[int, int] | None = None
+        self._position = self._line = 0
+        self._runs = Runs(path)
 
     def new(self) -> tuple[bool, list[Record]]:
         """Return the records since the last call; first, whether the file was begun anew, as by a run that is resumed.
@@ -28,7 +30,8 @@ class Follower:
                 stat = os.fstat(file.fileno())
                 anew = self._identity not in (None, (stat.st_dev, stat.st_ino)) or stat.st_size < self._position
                 if anew:
-                    self._start_over()
+                    self._position = self._line = 0
+                    self._runs = Runs(self._path)
                 self._identity = stat.st_dev, stat.st_ino
                 if stat.st_size - self._position > _MOST_BYTES:
                     self._position = file.seek(stat.st_size - _MOST_BYTES)
@@ -38,12 +41,6 @@ class Follower:
         except OSError:
             return False, []  # not there yet, or for a moment
         return anew, [record for line in lines if (record := self._record(line)) is not None]
-
-    def _start_over(self) -> None:
-        self._position = 0
-        self._line = 0
-        self._identity: tuple[int, int] | None = None
-        self._runs = Runs(self._path)
 
     def _record(self, line: bytes) -> Record | None:
         if not line.endswith(b"\n"):

@@ -5,16 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from coral_mtl.diagnostics.finding import Finding, Severity, exponential, listed, percent
+from coral_mtl.diagnostics.finding import Finding, Severity, exponential, listed, lost, percent
 from coral_mtl.diagnostics.statistics import Statistics
 from coral_mtl.diagnostics.tally import Trend, root_mean_square
 from coral_mtl.diagnostics.thresholds import Thresholds
 
 _LEAST_BLOCKS = 8
 """Of a trend: one with fewer is too short to have a first quarter and a last half."""
-
-_MEMORISED = 1.5
-"""A training loss that fell by this factor while the validation loss stood still is learned by heart."""
 
 _NORMAL = 0.6745
 """Median of |z| of a standard normal z."""
@@ -67,7 +64,7 @@ def flat(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]:
     """
     trends = {} if _warming_up(statistics) else judged(statistics, thresholds)
     falls = {
-        task: 1.0 - exponential(-_largest_fall(trend, statistics.course.heads[task], thresholds.certainty))
+        task: lost(_largest_fall(trend, statistics.course.heads[task], thresholds.certainty))
         for task, trend in trends.items()
     }
     still = {task: fall for task, fall in falls.items() if fall < thresholds.flat_fall}
@@ -102,7 +99,7 @@ def plateau(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]
         error = _noise(values) if validated else root_mean_square(trend.errors()[half:])
         change = _largest_change(values[half:], error, thresholds.certainty)
         fell_before = values[: len(values) // 4].mean() - values[half:].mean()
-        if change < thresholds.plateau_fall and 1.0 - exponential(-fell_before) >= 2.0 * thresholds.plateau_fall:
+        if change < thresholds.plateau_fall and lost(fell_before) >= 2.0 * thresholds.plateau_fall:
             found[task] = change
             by[task] = "validation" if validated else "training"
     if found:
@@ -113,9 +110,9 @@ def plateau(statistics: Statistics, thresholds: Thresholds) -> Iterator[Finding]
             f" {listed(sorted(set(by.values())))} loss changed by no more than {percent(max(found.values()))}",
             tasks=tuple(found),
             figures={"changed_at_most": found, "by": by},
-            threshold=thresholds.pick("plateau_fall", "certainty"),
+            threshold=thresholds.pick("plateau_fall", "certainty", "memorising_fall"),
             steps=(sum(statistics.span) // 2, statistics.last_step),
-            advice=_way_off(statistics, by),
+            advice=_way_off(statistics, by, thresholds),
         )
 
 
@@ -137,18 +134,18 @@ def overfitting(statistics: Statistics, thresholds: Thresholds) -> Iterator[Find
         fall = float(_smoothed(training)[best] - training[-3:].mean())
         error = _noise(curve.means) / math.sqrt(3.0)
         enough = max(math.log(thresholds.overfitting_ratio), thresholds.overfitting_noise * error)
-        if rise >= enough and 1.0 - exponential(-fall) >= thresholds.overfitting_fall:
+        if rise >= enough and lost(fall) >= thresholds.overfitting_fall:
             found.append((task, rise, fall, int(curve.buckets[best]) * curve.length, len(curve.means)))
     for task, rise, fall, step, count in sorted(found, key=lambda entry: -entry[1]):
         yield Finding(
             kind="overfitting",
             severity=Severity.WARNING,
-            title=f"the validation loss of {task} ends at {exponential(rise):.3g} times its best, of step {step}, while"
-            f" its training loss fell by {percent(1.0 - exponential(-fall))}",
+            title=f"the validation loss of {task} ends at {exponential(rise):.3g} times its best, of about step {step},"
+            f" while its training loss fell by {percent(lost(fall))}",
             tasks=(task,),
             figures={
                 "rise": exponential(rise),
-                "training_fell": 1.0 - exponential(-fall),
+                "training_fell": lost(fall),
                 "best": step,
                 "validations": count,
             },
@@ -158,13 +155,14 @@ def overfitting(statistics: Statistics, thresholds: Thresholds) -> Iterator[Find
         )
 
 
-def _way_off(statistics: Statistics, plateaus: dict[str, str]) -> str:
+def _way_off(statistics: Statistics, plateaus: dict[str, str], thresholds: Thresholds) -> str:
     """What to do about tasks on a plateau, given by which loss each was judged."""
     course = statistics.course
     for task in (task for task, by in plateaus.items() if by == "validation"):
         steps = course.validation(task).buckets * course.validation(task).length
         training = course.training_before(task, steps)
-        if training[len(steps) // 2] - training[-3:].mean() >= math.log(_MEMORISED):
+        fall = float(training[len(steps) // 2] - training[-3:].mean())
+        if lost(fall) >= thresholds.memorising_fall:
             return f"regularise or get more data, as the training loss of {task} still falls; or train shorter"
     if course.last_rate < 0.5 * course.rate.means().max(initial=0.0):
         return "train shorter, restart the learning rate, or enlarge the model"

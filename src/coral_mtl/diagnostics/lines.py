@@ -1,6 +1,7 @@
 """A file's lines as JSON objects, one at a time, whatever the file turns out to be."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -50,6 +51,16 @@ def read_objects(path: Path, remark: Remark) -> Iterator[tuple[int, dict[str, An
         raise DataError(
             f"{path}: cannot be read: {problem.strerror}\n    check its permissions and its disk"
         ) from problem
+
+
+def as_figure(value: Any) -> float | None:
+    """Return a JSON number, infinite where it is too large for a float; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _refuse_binary(file: IO[bytes], path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from coral_mtl.diagnostics.finding import Finding, Severity, exponential, percent
+from coral_mtl.diagnostics.finding import Finding, Severity, exponential, lost, percent
 from coral_mtl.diagnostics.learning import judged, line
 from coral_mtl.diagnostics.statistics import Statistics
 from coral_mtl.diagnostics.tally import root_mean_square
@@ -63,7 +63,7 @@ def unfinished(statistics: Statistics, thresholds: Thresholds) -> Iterator[Findi
     for task, trend in judged(statistics, thresholds).items():
         means, quarter = trend.means(), -max(len(trend.means()) // 4, 3)
         slope, error = line(means[quarter:], root_mean_square(trend.errors()[quarter:]))
-        loss = 1.0 - exponential((slope + thresholds.certainty * error) * (len(means) - 1))
+        loss = lost(-(slope + thresholds.certainty * error) * (len(means) - 1))
         mean = float(means[0] - means[-1]) / (len(means) - 1)
         if loss >= thresholds.unfinished_fall and -slope >= thresholds.unfinished_pace * mean:
             found[task] = loss
@@ -84,4 +84,5 @@ def unfinished(statistics: Statistics, thresholds: Thresholds) -> Iterator[Findi
 def _rises_again(rates: np.ndarray) -> bool:
     """Whether the learning rate rose after it had fallen."""
     steps = np.diff(rates)
-    return bool((steps[(steps < 0.0).argmax() :] > 0.0).any())
+    falls = np.flatnonzero(steps < 0.0)
+    return bool(falls.size) and bool((steps[falls[0] :] > 0.0).any())

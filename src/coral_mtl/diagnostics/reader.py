@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coral_mtl.diagnostics.lines import NAME, Remark, read_objects
+from coral_mtl.diagnostics.lines import NAME, Remark, as_figure, read_objects
 from coral_mtl.diagnostics.record import FIELDS, SCHEMA
 from coral_mtl.diagnostics.runs import Runs
 from coral_mtl.diagnostics.strategies import canonical_strategy
@@ -203,12 +203,7 @@ class _Normaliser:
         """Return a JSON number; null is NaN in our own records, where it stands for a figure that was not finite."""
         if value is None and not self._foreign:
             return math.nan
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf
+        return as_figure(value)
 
     def _mapping(self, field: str) -> Mapping[str, Any]:
         value = self._found.get(field)

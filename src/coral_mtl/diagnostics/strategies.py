@@ -4,7 +4,9 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
-from coral_mtl.engine.strategy import Needs, Promises, Stack, Strategy
+from coral_mtl.engine.observation import Needs, Promises
+from coral_mtl.engine.stack import Stack
+from coral_mtl.engine.strategy import Strategy
 from coral_mtl.errors import CoralError
 from coral_mtl.options import options_of
 from coral_mtl.registry import canonical_key, strategies

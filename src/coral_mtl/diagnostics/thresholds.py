@@ -13,7 +13,7 @@ Value = TypeVar("Value", int, float)
 _RANGES = {
     "records": (1, math.inf),
     "episodes": (1, math.inf),
-    "validations": (3, math.inf),
+    "validations": (5, math.inf),
     "share": (0.0, 1.0),
     "cosine": (-1.0, 1.0),
     "ratio": (1.0, math.inf),
@@ -80,6 +80,7 @@ class Thresholds:
         0.8, "share", "in as many steps again, if it falls at this part of its mean pace"
     )
     plateau_fall: float = _threshold(0.04, "share", "a loss that surely changed less in the last half is on a plateau")
+    memorising_fall: float = _threshold(0.3, "share", "learned by heart if the training loss meanwhile falls by this")
     min_validations: int = _threshold(8, "validations", "fewer validations than this are not judged")
     overfitting_ratio: float = _threshold(1.1, "ratio", "a validation loss this far above its best overfits, if")
     overfitting_noise: float = _threshold(6.0, "errors", "the rise is this many standard errors, and meanwhile")
