@@ -1,0 +1,1 @@
+"""Many runs: strategies compared on equal terms, with honest statistics, and searches through configurations."""

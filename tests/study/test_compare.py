@@ -1,0 +1,176 @@
+"""A comparison from its definition to its result, with real runs made in this process."""
+
+import json
+
+import pytest
+from small_studies import YAML, Compared, train, written
+
+from coral_mtl.config import load_config
+from coral_mtl.errors import ConfigError, TrainingError
+from coral_mtl.study.compare import Comparison
+from coral_mtl.study.definition import define
+from coral_mtl.study.measured import read_run
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    return Compared(monkeypatch)
+
+
+def content(folder):
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def test_every_strategy_starts_from_the_same_weights_and_data_and_takes_the_same_steps(compared, tmp_path):
+    result = compared(written(tmp_path), tmp_path / "c", "MGDA,Uncertainty+PCGrad", seeds=2)
+    assert {row.strategy for row in result.rows} == {"Equal", "Random", "MGDA", "Uncertainty+PCGrad"}
+    runs = [read_run(path) for path in (tmp_path / "c/runs").iterdir()]
+    assert len(runs) == 8
+    for seed in range(2):
+        same = [run for run in runs if run.seed == seed]
+        assert len({run.fingerprints["weights"] for run in same}) == 1
+        assert len({run.fingerprints["data"] for run in same}) == 1
+    assert len({run.fingerprints["weights"] for run in runs}) == 2
+    assert len({run.fingerprints["data"] for run in runs}) == 2
+    assert {run.steps for run in runs} == {2}
+    assert compared.lines[0].startswith("run 1/8: Equal, seed 0: global.score 0.")
+
+
+def test_the_result_is_in_the_folder_with_all_that_made_it(compared, tmp_path):
+    result = compared(written(tmp_path), tmp_path / "c", "MGDA")
+    found = content(tmp_path / "c")
+    assert found["status"] == "finished"
+    assert found["definition"]["seeds"] == [0, 1, 2]
+    assert found["result"]["verdict"]["text"] == result.verdict.text
+    assert found["environment"]["torch"]
+    assert len(found["runs"]) == 9
+    assert all((tmp_path / "c" / run["folder"] / "run.json").exists() for run in found["runs"])
+    assert found["runs"][0] == {"strategy": "Equal", "task": None, "seed": 0, "folder": "runs/00_Equal_s0"}
+
+
+def test_a_run_of_a_comparison_is_an_ordinary_run(compared, tmp_path):
+    compared(written(tmp_path), tmp_path / "c", "MGDA")
+    alone = train(written(tmp_path), tmp_path / "alone", "loss.weighting_strategy.type=MGDA", "seed=1")
+    there = tmp_path / "c/runs/02_MGDA_s1"
+    assert read_run(there).metrics == read_run(alone).metrics
+
+
+def test_finished_runs_are_never_repeated(compared, tmp_path):
+    first = compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=1)
+    assert len(compared.trained) == 3
+    again = Comparison.reopen(tmp_path / "c").run(1, tell=compared.lines.append, stop=lambda: False)
+    assert len(compared.trained) == 3
+    assert again == first
+
+
+def test_an_interrupted_comparison_goes_on(compared, tmp_path):
+    config = written(tmp_path)
+    asked = iter([False] * 2)
+    assert compared(config, tmp_path / "c", "MGDA", seeds=2, stop=lambda: next(asked, True)) is None
+    assert content(tmp_path / "c")["status"] == "interrupted"
+    assert 0 < len(list((tmp_path / "c/runs").iterdir())) < 6
+    result = compared(config, tmp_path / "c", "MGDA", seeds=2)
+    whole = compared(config, tmp_path / "whole", "MGDA", seeds=2)
+    assert [row.figures for row in result.rows] == [row.figures for row in whole.rows]
+
+
+def test_another_comparison_does_not_get_the_folder(compared, tmp_path):
+    config = written(tmp_path)
+    compared(config, tmp_path / "c", "MGDA", seeds=1)
+    with pytest.raises(ConfigError, match="holds another comparison"):
+        compared(config, tmp_path / "c", "MGDA", seeds=2)
+    with pytest.raises(ConfigError, match="holds another comparison"):
+        compared(written(tmp_path, YAML.replace("epochs: 1", "epochs: 2")), tmp_path / "c", "MGDA", seeds=1)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/precious").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        compared(config, tmp_path / "full", "MGDA")
+
+
+def test_nothing_is_made_where_a_strategy_cannot_be_run(compared, tmp_path):
+    with pytest.raises(ConfigError, match='did you mean "update_frequency"'):
+        compared(written(tmp_path), tmp_path / "c", "MGDA, NashMTL(update_freq=3)")
+    with pytest.raises(ConfigError, match=r"optimizer\.params\.lr"):
+        compared(written(tmp_path), tmp_path / "c", "MGDA", tune=["lr=1e-3,fast"])
+    with pytest.raises(ConfigError, match=r"no metric called \"tasks\.sea\.rmse\""):
+        compared(written(tmp_path), tmp_path / "c", "MGDA", metric="tasks.sea.rmse")
+    assert not (tmp_path / "c").exists()
+
+
+def test_diverged_runs_are_counted_and_not_dropped(compared, tmp_path):
+    text = YAML.replace("epochs: 1", "epochs: 2, max_nonfinite_steps: 1") + "optimizer: {type: SGD, params: {lr: 0.01}}"
+    explosive = "Static(weights={left: 1.0, right: 1.0, ink: 1e30})"
+    result = compared(written(tmp_path, text), tmp_path / "c", explosive, seeds=2)
+    rows = {row.strategy: row for row in result.rows}
+    assert rows[explosive].diverged == 2
+    assert rows["Equal"].diverged == 0
+    assert any("diverged: " in line for line in compared.lines)
+    assert rows[explosive].mean <= min(rows["Equal"].mean, rows["Random"].mean)
+
+
+def test_early_stopping_is_left_out(compared, tmp_path):
+    text = YAML.replace("epochs: 1", "epochs: 3, early_stopping: {patience: 1, min_delta: 1.0}")
+    compared(written(tmp_path, text), tmp_path / "c", "MGDA", seeds=1)
+    assert {read_run(path).steps for path in (tmp_path / "c/runs").iterdir()} == {6}
+
+
+def test_runs_that_do_not_start_alike_are_an_error(compared, tmp_path, monkeypatch):
+    prints = iter(range(100))
+    monkeypatch.setattr("coral_mtl.running.run.fingerprints", lambda _: {"weights": str(next(prints)), "data": "d"})
+    with pytest.raises(TrainingError, match="Random, seed 0 does not start from the same weights as Equal, seed 0"):
+        compared(written(tmp_path), tmp_path / "c", "MGDA")
+
+
+def test_single_task_runs_are_what_delta_m_is_relative_to(compared, tmp_path):
+    result = compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=1, single_task=True)
+    assert result.delta_m_baseline == "single-task runs"
+    assert set(result.single_task) == {"left", "right", "ink"}
+    assert "only ink" not in [row.strategy for row in result.rows]
+    alone = load_config(tmp_path / "c/runs/05_only_ink_s0/config.yaml")
+    assert alone.loss.weighting_strategy.params["weights"] == {"left": 0.0, "right": 0.0, "ink": 1.0}
+
+
+def test_tuning_has_seeds_of_its_own_and_the_same_budget_for_all(compared, tmp_path):
+    result = compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=2, tune=["lr=1e-3,1e-1"])
+    tuning = content(tmp_path / "c")["tuning"]
+    assert set(tuning) == {"Equal", "Random", "MGDA"}
+    for label, each in tuning.items():
+        assert [list(tried["figures"]) for tried in each["tried"]] == [["1000000", "1000001"]] * 2
+        means = [sum(tried["figures"].values()) / 2 for tried in each["tried"]]
+        best = each["tried"][means.index(max(means))]
+        assert each["chosen"] == best["overrides"]
+        lr = float(best["overrides"][-1].partition("=")[2])
+        for path in (tmp_path / "c/runs").glob(f"*_{label}_s*"):
+            assert load_config(path / "config.yaml").optimizer.params["lr"] == lr
+        chosen = each["chosen"][-1]
+        assert f"{label} was tuned: {chosen}, best of 2 on the seeds 1000000, 1000001" in result.notes
+    assert len(list((tmp_path / "c/tuning").iterdir())) == 12
+
+
+def test_the_static_grid_is_tuned_and_takes_part(compared, tmp_path):
+    result = compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=1, static_grid=True)
+    assert "Static grid" in [row.strategy for row in result.rows]
+    tuning = content(tmp_path / "c")["tuning"]
+    assert list(tuning) == ["Static grid"]
+    assert len(tuning["Static grid"]["tried"]) == 6
+
+
+def test_what_is_not_the_folder_of_a_comparison_is_told(tmp_path):
+    for text in ("", "{}", '{"definition": {"seeds": 3}}'):
+        (tmp_path / "comparison.json").write_text(text)
+        with pytest.raises(ConfigError, match="not the folder of a comparison"):
+            Comparison.reopen(tmp_path)
+
+
+def test_a_definition_reads_the_metric_and_the_grid(tmp_path):
+    config = load_config(written(tmp_path))
+    found = define(config, ["A,B(x=1)", "C"], 4, "tasks.ink.rmse", tune=["lr=1e-3, 3e-3,1e-3", "data.batch_size=5,10"])
+    assert found.strategies == ("A", "B(x=1)", "C")
+    assert found.seeds == (0, 1, 2, 3)
+    assert not found.target.larger_is_better
+    assert found.grid == {"optimizer.params.lr": ("1e-3", "3e-3"), "data.batch_size": ("5", "10")}
+    assert not set(found.tuning_seeds) & set(found.seeds)
+    with pytest.raises(ConfigError, match="cannot read the grid"):
+        define(config, ["A"], 3, tune=["lr=1e-3"])
+    with pytest.raises(ConfigError, match="larger or smaller"):
+        define(config, ["A"], 3, "tasks.ink.weather")
