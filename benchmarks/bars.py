@@ -40,7 +40,7 @@ def _bars(case: Case) -> Iterator[Bar]:
     step = {name: times["min"] for name, times in case["step"].items()}
     for what, figure, limit in (
         ("reuse step / plain step", step["reuse"] / step["plain"], 1.04),
-        ("stored rows / (floor x 1.12)", backward["stored"] / (BACKGROUND * floor(case)), 1.0),
+        *_explicit(case, backward),
         *_automatic(net, tasks, backward),
         *_against_peers(case, backward),
         *_whole_steps(case, step),
@@ -55,6 +55,11 @@ def floor(case: Case) -> float:
     backward = case["backward"]
     heads = backward["heads"]["min"]
     return heads + case["tasks"] * (backward["plain"]["min"] - heads)
+
+
+def _explicit(case: Case, backward: dict[str, float]) -> Iterator[tuple[str, float, float]]:
+    if case["net"] != "mlp":
+        yield "stored rows / floor", backward["stored"] / floor(case), BACKGROUND
 
 
 def _automatic(net: str, tasks: int, backward: dict[str, float]) -> Iterator[tuple[str, float, float]]:

@@ -82,7 +82,7 @@ class Trial:
     def step(self) -> None:
         """Take a whole step, the optimiser's included."""
         self.pass_through()
-        self.optimizer.step()
+        self.precision.step(self.optimizer)
 
     def window(self) -> None:
         """Take `PERIOD` steps."""
@@ -146,10 +146,10 @@ def ways() -> dict[str, Callable[[Trial], Backward]]:
     return found
 
 
-def periodic_ways(tasks: int) -> dict[str, Callable[[Trial], Backward]]:
-    """Nash-MTL solved once in `PERIOD` steps."""
+def periodic_ways(tasks: int, precision: NumberFormat) -> dict[str, Callable[[Trial], Backward]]:
+    """Nash-MTL solved once in `PERIOD` steps; no peer of it knows a GradScaler."""
     found = {"plain": plain, "NashMTL": ours(NashMTL(update_frequency=PERIOD))}
-    if not MISSING:
+    if not MISSING and precision != "float16":
         found |= {
             "TorchJD NashMTL": peer(torchjd_nash(tasks, PERIOD, None)),
             "TorchJD NashMTL sequential": peer(torchjd_nash(tasks, PERIOD, 1)),
@@ -180,7 +180,9 @@ def measure(net: Net, tasks: int, arguments: argparse.Namespace) -> dict[str, An
         case["synchronisations"] = {name: synchronisations(each) for name, each in trials.items()}
     trials.clear()
     if tasks == 3:
-        windows = {name: unprepared(trial(way).window) for name, way in periodic_ways(tasks).items()}
+        windows = {
+            name: unprepared(trial(way).window) for name, way in periodic_ways(tasks, arguments.precision).items()
+        }
         case["window"] = _summary(in_turns(windows, max(3, arguments.rounds // 2), stopwatch))
     return case
 

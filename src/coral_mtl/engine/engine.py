@@ -151,7 +151,7 @@ class Engine:
                 window.add(terms)
         if accumulate:
             self._window = window
-            return Step(losses={term.name: float(term.value) for term in terms}, accumulating=True)
+            return Step(losses=host_values({term.name: term.value for term in terms}), accumulating=True)
         return self._finished(window.close())
 
     def _open(self, terms: Sequence[Term], scaler: GradScaler | None, accumulate: bool, measure: bool) -> Window:

@@ -36,10 +36,12 @@ def backward_known(
         sharing: which parameters are shared.
         scale: a factor on everything, such as a GradScaler's.
     """
-    trace = Trace(terms)
+    trace = Trace(terms, heads_only=sharing.closed)
     leaves = trace.all_leaves(sharing)
     if list(shared_factors) == list(own_factors):
         return harvest(leaves, terms, _seeds(terms, own_factors, scale))
+    if trace.heads_only and not sharing.complete_in(trace):
+        trace = Trace(terms)
     parameters = sharing.shared_in(trace)
     trunk = trace.trunk(parameters)
     if not _separable(trace, trunk, sharing):

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node, get_gradient_edge
+from torch.autograd.graph import Node
 from torch.nn.grad import conv2d_weight
 
 from coral_mtl.engine.rows import Row, inner_products
@@ -72,9 +72,9 @@ class Recorder:
         owner = self.owner()
         if torch.compiler.is_compiling() or owner is None or module is not self.module():
             return
-        if torch.is_grad_enabled() and isinstance(output, Tensor) and output.requires_grad:
+        if torch.is_grad_enabled() and isinstance(output, Tensor) and output.grad_fn is not None:
             x = inputs[0]
-            owner.note(module, Call(x, x._version, get_gradient_edge(output).node, output.dtype))
+            owner.note(module, Call(x, x._version, output.grad_fn, output.dtype))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -223,16 +223,20 @@ class GhostPass:
         return any(call.node in self._outputs[task] for call in calls)
 
     def gram(self) -> np.ndarray:
-        """(T, T) inner products of the tasks' gradients on the ghost layers' weights."""
+        """(T, T) inner products of the tasks' gradients on the ghost layers' weights, copied to the host at once."""
         tasks = len(self._outputs)
-        total = np.zeros((tasks, tasks))
+        halves: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
         for module, calls in self._calls.items():
-            present = [task for task in range(tasks) if self._is_reached(calls, task)]
+            present = tuple(task for task in range(tasks) if self._is_reached(calls, task))
             x = torch.cat([_unfold(module, call.inputs.detach()) for call in calls])
             outputs = [self._joined(module, calls, task) for task in present]
-            products = inner_products(_half_kernel_products(x, outputs), outputs)
-            total[np.ix_(present, present)] += products + products.T
-        return total
+            half = inner_products(_half_kernel_products(x, outputs), outputs)
+            place = (half.device, present)
+            halves[place] = halves[place] + half if place in halves else half
+        gram = np.zeros((tasks, tasks))
+        for (_, present), half in halves.items():
+            gram[np.ix_(present, present)] += (half + half.T).cpu().numpy()
+        return gram
 
     def combined(self, coefficients: Mapping[int, float]) -> Row:
         """sum_t c_t dW_t of every ghost layer, over the tasks in `coefficients`, by their position."""

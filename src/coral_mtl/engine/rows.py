@@ -87,13 +87,13 @@ def gram_matrix(rows: Sequence[Row], parameters: Iterable[Tensor]) -> tuple[np.n
     return gram, precision
 
 
-def inner_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> np.ndarray:
-    """Return <left_s, right_t> for two lists of tensors of one shape, with the accuracy of `gram_matrix`."""
+def inner_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+    """Return <left_s, right_t> for two lists of tensors of one shape, on their device, as exact as `gram_matrix`."""
     total = torch.zeros(len(left), len(right), dtype=torch.float64, device=left[0].device)
     sides = ([[x.reshape(-1)] for x in side] for side in (left, right))
     for ours, theirs in zip(*(_tiles(side, left[0].dtype) for side in sides), strict=True):
         total += _product(ours, theirs)
-    return total.cpu().numpy()
+    return total
 
 
 def combine(

@@ -5,6 +5,7 @@ help from the user, and is right with tied weights, with heads that several task
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from heapq import heapify, heappop, heappush
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -21,6 +22,8 @@ class Sharing:
         self._given = None if shared is None else set(shared)
         self._owner: dict[Tensor, str] = {}
         self._shared: set[Tensor] = set()
+        self.closed = False
+        """Whether the last walk through a whole graph met no leaf but the model's own parameters."""
 
     def learn(self, reached: Mapping[str, Iterable[Tensor]]) -> set[Tensor]:
         """Take note of who reached what, and return the parameters that are shared as far as is known now.
@@ -41,6 +44,12 @@ class Sharing:
         if self._given is not None:
             return self._given
         return self._shared | {leaf for leaf in trace.met() if leaf not in self._owner}
+
+    def complete_in(self, trace: "Trace") -> bool:
+        """Whether the heads alone show all parameters that belong to one task, so that all behind them are shared."""
+        visible = set(trace.leaves.values())
+        new = any(leaf in self._names and leaf not in self._owner for leaf in visible)
+        return self._given is None and not new and self.seen - self._shared <= visible
 
     def trainable(self) -> list[Tensor]:
         """The model's parameters that require a gradient now."""
@@ -92,24 +101,23 @@ class Sharing:
 class Trace:
     """One walk over the graph of some losses: which tasks reach each node, and which parameters lie behind it.
 
-    The walk does not go beyond the nodes in `stop`. Every step takes one, so it asks each node for its children once.
+    The walk does not go beyond the nodes in `stop`. With `heads_only` it ends where tasks meet, so that a step which
+    needs no more than the heads does not pay for a walk through the trunk.
 
-    children: the nodes that each node hands gradients on to, one per edge; parents come before their children.
+    children: the nodes that each node hands gradients on to, one per edge; parents come before their children. A node
+        where the walk ended is no key.
     reached: the tasks that reach each node, a bit per task.
     leaves: the leaf tensor of each node that accumulates a gradient.
     """
 
-    def __init__(self, terms: Sequence[Term], stop: Set[Node] = frozenset()) -> None:
-        self.children = _parents_first([term.node for term in terms if term.node is not None], stop)
-        self.reached: dict[Node, int] = dict.fromkeys(self.children, 0)
+    def __init__(self, terms: Sequence[Term], stop: Set[Node] = frozenset(), *, heads_only: bool = False) -> None:
+        self.heads_only = heads_only
+        roots: dict[Node, int] = {}
         for position, term in enumerate(terms):
             if term.node is not None:
-                self.reached[term.node] |= 1 << position
-        for node, children in self.children.items():
-            for child in children:
-                if child in self.reached:
-                    self.reached[child] |= self.reached[node]
-        ends = (node for node, children in self.children.items() if not children)
+                roots[term.node] = roots.get(term.node, 0) | 1 << position
+        self.children, self.reached = _heads(roots) if heads_only else _everything(roots, stop)
+        ends = (node for node in self.reached if not self.children.get(node))
         self.leaves = {node: leaf for node in ends if (leaf := _leaf_of(node)) is not None}
 
     def met(self) -> list[Tensor]:
@@ -131,12 +139,15 @@ class Trace:
         return uses
 
     def all_leaves(self, sharing: Sharing) -> list[Tensor]:
-        """The model's parameters that require a gradient, and any other leaf that the losses reach."""
-        return list(dict.fromkeys([*sharing.trainable(), *self.leaves.values()]))
+        """The model's parameters that require a gradient, and any other leaf that the walk met."""
+        leaves = list(dict.fromkeys([*sharing.trainable(), *self.leaves.values()]))
+        if not self.heads_only:
+            sharing.closed = len(leaves) == len(sharing.trainable())
+        return leaves
 
     def trunk(self, shared: set[Tensor]) -> set[Node]:
-        """Return the nodes behind which lie shared parameters only."""
-        trunk: set[Node] = set()
+        """Return the nodes behind which lie shared parameters only; where the walk ended, tasks had met."""
+        trunk = self.reached.keys() - self.children.keys()
         for node, children in reversed(self.children.items()):
             leaf = self.leaves.get(node)
             if leaf in shared if leaf is not None else trunk.issuperset(children):
@@ -144,9 +155,12 @@ class Trace:
         return trunk
 
 
-def _parents_first(roots: Sequence[Node], stop: Set[Node]) -> dict[Node, list[Node]]:
-    """Everything reachable from `roots` with its children, parents first (depth-first; iterative: graphs are deep)."""
-    children: dict[Node, list[Node]] = {}
+Children = dict[Node, list[Node]]
+
+
+def _everything(roots: Mapping[Node, int], stop: Set[Node]) -> tuple[Children, dict[Node, int]]:
+    """Walk depth-first (iteratively: graphs are deep), then hand the tasks on from parents to children."""
+    children: Children = {}
     finished: list[Node] = []
     for root in roots:
         ahead: list[Node | None] = [root]
@@ -156,10 +170,37 @@ def _parents_first(roots: Sequence[Node], stop: Set[Node]) -> dict[Node, list[No
             if node is None:  # all behind the last node of the path is finished
                 finished.append(path.pop())
             elif node not in children and node not in stop:
-                children[node] = [child for child, _ in node.next_functions if child is not None]
+                children[node] = _children(node)
                 path.append(node)
                 ahead += [None, *children[node]]
-    return {node: children[node] for node in reversed(finished)}
+    reached = {node: roots.get(node, 0) for node in reversed(finished)}
+    for node, tasks in reached.items():
+        for child in children[node]:
+            if child in reached:
+                reached[child] |= tasks
+    return {node: children[node] for node in reached}, reached
+
+
+def _heads(roots: Mapping[Node, int]) -> tuple[Children, dict[Node, int]]:
+    """Walk from the latest node of the forward pass to earlier ones, and not beyond nodes that several tasks reach."""
+    children: Children = {}
+    reached = dict(roots)
+    ahead = [(-node._sequence_nr(), place, node) for place, node in enumerate(roots)]
+    heapify(ahead)
+    while ahead:
+        node = heappop(ahead)[-1]
+        if reached[node].bit_count() > 1:
+            continue
+        children[node] = _children(node)
+        for child in children[node]:
+            if child not in reached:
+                heappush(ahead, (-child._sequence_nr(), len(reached), child))
+            reached[child] = reached.get(child, 0) | reached[node]
+    return children, reached
+
+
+def _children(node: Node) -> list[Node]:
+    return [child for child, _ in node.next_functions if child is not None]
 
 
 def _leaf_of(node: Node) -> Tensor | None:

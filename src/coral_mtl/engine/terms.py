@@ -22,9 +22,9 @@ class Term:
     @property
     def node(self) -> Node | None:
         """The graph node where the loss starts; None for a constant."""
-        if self.root is None:
-            return None
-        return (self.root if isinstance(self.root, GradientEdge) else get_gradient_edge(self.root)).node
+        if isinstance(self.root, Tensor):
+            return self.root.grad_fn or get_gradient_edge(self.root).node  # a loss may be a parameter itself
+        return None if self.root is None else self.root.node
 
 
 def named_terms(losses: Losses, tasks: Sequence[str] | None) -> list[Term]:

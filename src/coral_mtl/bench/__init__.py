@@ -1,0 +1,1 @@
+"""What training steps cost, in time and memory, measured where they run."""
