@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.strategy import Observation
 
 _FOLDER = Path(__file__).parent / "reference"
 _CONTENT = json.loads((_FOLDER / "closed_form_and_stateful_strategies.json").read_text())

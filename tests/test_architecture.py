@@ -67,7 +67,8 @@ HEART = ("engine.engine", "engine.refresh", "engine.known", "engine.rows", "engi
         (("diagnostics",), ("config", "data", "models", "losses", *END)),
         (("trackers",), ("diagnostics", "experiment", "running", "study", "report", "cli", "documentation")),
         (("experiment", "running"), ("study", "report", "cli", "documentation")),
-        (("study",), ("report", "cli", "documentation")),
+        (("study",), ("bench", "report", "cli", "documentation")),
+        (("bench",), ("report", "cli", "documentation")),
         (("report",), ("cli", "documentation")),
     ],
     ids=lambda rooms: rooms[0],
@@ -105,7 +106,7 @@ def test_no_two_files_import_each_other():
 
 
 def test_only_what_faces_people_knows_the_terminal():
-    facing = ("cli", "running.progress", "running.watch", "study.table", "report")
+    facing = ("cli", "running.progress", "running.watch", "study.table", "bench.table", "report")
     found = [
         module
         for module, names in IMPORTS.items()

@@ -308,6 +308,32 @@ def study(
 
 
 @app.command()
+def bench(
+    config: Annotated[Path, typer.Argument(help="YAML file, see CONFIGS_README.md.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    *,
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option(help="With commas between: PCGrad,NashMTL(max_norm=1),Uncertainty+PCGrad; default: CONFIG's."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each kind in a turn; there are three turns.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure what strategies cost on CONFIG's model and data, in time and memory, beside plain training."""
+    from dataclasses import asdict
+
+    from coral_mtl.bench.costs import measure_costs
+    from coral_mtl.bench.table import costs_table
+
+    with _told(Exit.USAGE):
+        costs = measure_costs(config, overrides or (), strategies or (), steps)
+    if as_json:
+        typer.echo(json.dumps(asdict(costs), indent=2))
+    else:
+        _console().print(costs_table(costs))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of configurations, for editors."""
     from coral_mtl.config.json_schema import json_schema

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from coral_mtl.engine.strategy import Decision, Needs, Observation, Strategy
+from coral_mtl.engine.observation import Decision, Needs, Observation
+from coral_mtl.engine.strategy import Strategy
 from coral_mtl.errors import StrategyError
 from coral_mtl.registry import strategies
 

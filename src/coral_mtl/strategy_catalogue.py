@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from coral_mtl.config.reference import summary
-from coral_mtl.engine.strategy import Needs, Promises, Strategy
+from coral_mtl.engine.observation import Needs, Promises
+from coral_mtl.engine.strategy import Strategy
 from coral_mtl.options import Option, options_of
 from coral_mtl.registry import strategies
 

@@ -7,7 +7,8 @@ import pytest
 
 from coral_mtl.config import load_config
 from coral_mtl.data.tasks import TaskSpec
-from coral_mtl.engine.strategy import Decision, GradientStrategy, LossWeighting, Needs
+from coral_mtl.engine.observation import Decision, Needs
+from coral_mtl.engine.strategy import GradientStrategy, LossWeighting
 from coral_mtl.errors import MissingExtraError, StrategyError
 from coral_mtl.options import PositiveInt
 

@@ -6,7 +6,7 @@ import torch
 from toy_training import make_trainer
 
 from coral_mtl import registry
-from coral_mtl.engine.strategy import Stack
+from coral_mtl.engine.stack import Stack
 
 OPTIONS = {"Static": {"weights": {"a": 1.0, "b": 0.3, "c": 0.02}}}
 

@@ -9,7 +9,7 @@ from coral_mtl.schedules.levels import Constant, Exponential, StepDecay, Steps
 from coral_mtl.schedules.presets import PRESETS, AggressiveRestart, PolynomialDecay, Preset, WarmupCosine, preset
 from coral_mtl.schedules.ramps import Cosine, Geometric, Linear, Polynomial
 from coral_mtl.schedules.restarts import Cycle, Restarts
-from coral_mtl.schedules.schedule import Curve, Schedule
+from coral_mtl.schedules.schedule import Curve, Schedule, curve_of
 
 __all__ = [
     "PRESETS",
@@ -37,6 +37,7 @@ __all__ = [
     "Warmup",
     "WarmupCosine",
     "constant",
+    "curve_of",
     "polynomial_decay",
     "preset",
     "unfinished_cycle",
