@@ -376,4 +376,7 @@ def show_strategy(name: str) -> None:
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # torch's idle threads spin otherwise, and take other runs' cores
     app()

@@ -58,12 +58,11 @@ class JudgedTriplets(Dataset[Item]):
 
     def _image(self, file: Path) -> torch.Tensor:
         """Return (3, H, W) in [-1, 1]."""
-        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+        from PIL import Image  # noqa: PLC0415 (an optional extra)
 
         try:
-            image = Image.fromarray(_array(file)) if file.suffix == ".npy" else Image.open(file)
-            pixels = image.convert("RGB")
-        except (OSError, ValueError, TypeError, UnidentifiedImageError) as problem:
+            pixels = Image.fromarray(_bytes(file)) if file.suffix == ".npy" else Image.open(file).convert("RGB")
+        except OSError as problem:  # of which pillow's own are
             raise DataError(f"{file} is no image: {problem}") from problem
         if self.size is not None and pixels.size != (self.size, self.size):
             pixels = pixels.resize((self.size, self.size), Image.Resampling.BILINEAR)
@@ -103,6 +102,13 @@ def _votes(file: Path) -> torch.Tensor:
     if values.size != 1 or not 0.0 <= float(values.reshape(())) <= 1.0:
         raise DataError(f"{file} holds {values!r} in place of one number from 0 (all chose p0) to 1 (all chose p1)")
     return torch.tensor(float(values.reshape(())), dtype=torch.float32)
+
+
+def _bytes(file: Path) -> np.ndarray[Any, Any]:
+    values = _array(file)
+    if values.ndim != 3 or values.shape[2] != 3 or values.dtype != np.uint8:
+        raise DataError(f"{file} is no image: {values.dtype} {values.shape}, not bytes (H, W, 3)")
+    return values
 
 
 def _array(file: Path) -> np.ndarray[Any, Any]:

@@ -223,7 +223,7 @@ class GhostPass:
         return any(call.node in self._outputs[task] for call in calls)
 
     def gram(self) -> np.ndarray:
-        """(T, T) inner products of the tasks' gradients on the ghost layers' weights, copied to the host at once."""
+        """(T, T) inner products of the tasks' gradients on the ghost layers' weights, in one copy to the host."""
         tasks = len(self._outputs)
         halves: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
         for module, calls in self._calls.items():

@@ -139,8 +139,7 @@ def is_finite(row: Row) -> bool:
 
 
 def _all_finite(gradients: list[Tensor]) -> bool:
-    norms = torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
-    if norms.isfinite().all():
+    if torch.stack(torch._foreach_norm(gradients)).isfinite().all():
         return True
     return all(bool(gradient.isfinite().all()) for gradient in gradients)  # a norm may overflow where no entry does
 

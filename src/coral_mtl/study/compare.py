@@ -122,7 +122,8 @@ class Comparison:
             count += 1
             tell(f"{what} {count}/{len(planned)}: {job.label}: {_ending(by_job[job])}")
 
-        self._write("running")
+        if not all(job.done for job in by_job):  # a result that is there stays until there is something to do
+            self._write("running")
         left = run_jobs(
             list(by_job), at_once, begun=lambda job: self._check_start(by_job[job]), finished=finished, stop=stop
         )
