@@ -228,6 +228,8 @@ def test_the_hybrid_is_its_terms():
     assert {name: term.item() for name, term in terms.items()} == {
         name: mean_loss(of_term, weight).item() for name, of_term in rows.items()
     }
+    with pytest.raises(ConfigError, match="no term is called 'iou'"):
+        loss(prediction, target, only=["iou"])
     some = loss(prediction, target, **options, only={"mgiou", "l2"})
     assert {name: term.item() for name, term in some.items()} == {name: terms[name].item() for name in ("mgiou", "l2")}
 

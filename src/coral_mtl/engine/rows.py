@@ -102,9 +102,10 @@ def combine(
     """Return sum_t c_t g_t for shared parameters and sum_t h_t g_t for the others, in the rows' own tensors."""
     direction: Row = {}
     for row, shared_factor, head_factor in zip(rows, coefficients, head_coefficients, strict=True):
-        for factor, chosen in ((shared_factor, shared & row.keys()), (head_factor, row.keys() - shared)):
-            fresh = [leaf for leaf in row if leaf in chosen and leaf not in direction]
-            known = [leaf for leaf in row if leaf in chosen and leaf in direction]
+        for factor, is_shared in ((shared_factor, True), (head_factor, False)):
+            part = [leaf for leaf in row if (leaf in shared) is is_shared]
+            fresh = [leaf for leaf in part if leaf not in direction]
+            known = [leaf for leaf in part if leaf in direction]
             row.update((leaf, row[leaf].to(leaf.dtype)) for leaf in fresh)  # rows may be held in a narrower type
             if fresh and factor != 1.0:
                 torch._foreach_mul_([row[leaf] for leaf in fresh], factor)
@@ -151,10 +152,10 @@ def _groups(rows: Sequence[Row], parameters: Iterable[Tensor]) -> dict[Group, li
     """Sort parameters by device, type and the tasks that reach them: one list of gradients per task and group."""
     groups: dict[Group, list[list[Tensor]]] = {}
     for parameter in parameters:
-        reached = tuple(task for task, row in enumerate(rows) if parameter in row)
-        if not reached:
+        found = {task: gradient for task, row in enumerate(rows) if (gradient := row.get(parameter)) is not None}
+        if not found:
             continue
-        gradients = [_flat(rows[task][parameter]) for task in reached]
+        reached, gradients = tuple(found), [_flat(gradient) for gradient in found.values()]
         columns = groups.setdefault((gradients[0].device, gradients[0].dtype, reached), [[] for _ in reached])
         for column, gradient in zip(columns, gradients, strict=True):
             column.append(gradient)

@@ -76,8 +76,12 @@ class HybridPolygonLoss:
             only: names of the terms to compute, such as those with a weight other than 0 (default: all).
 
         Raises:
+            ConfigError: `only` names a term that is not there.
             DataError: shapes that do not fit, or a negative weight.
         """
+        unknown = set(only or ()) - set(self.terms)
+        if unknown:
+            raise ConfigError(f"no term is called {sorted(unknown)[0]!r}; there are {', '.join(self.terms)}")
         pairs = polygon_pairs(prediction, target, mask=mask, area=area)
         wanted = [name for name in self.terms if only is None or name in only]
         aligned = pairs

@@ -78,10 +78,13 @@ def _spread(
     if not any(wanted):
         return None, None
     products = _products(vertices, axes)
-    shares = torch.zeros_like(products)
+    shares, reached = torch.zeros_like(products), torch.empty_like(products)
     for extreme, gradient in zip(extremes, gradients, strict=True):
-        reached = torch.eq(products, extreme, out=torch.empty_like(products))
+        torch.eq(products, extreme, out=reached)
         shares += reached.mul_(gradient / reached.sum(dim=0))
-    of_vertices = torch.stack([(shares * axes[c]).sum(dim=1) for c in (0, 1)]) if wanted[0] else None
-    of_axes = torch.stack([(shares * vertices[c, :, None]).sum(dim=0) for c in (0, 1)]) if wanted[1] else None
+    of_vertices, of_axes = None, None
+    if wanted[0]:
+        of_vertices = torch.stack([torch.mul(shares, axes[c], out=products).sum(dim=1) for c in (0, 1)])
+    if wanted[1]:
+        of_axes = torch.stack([torch.mul(shares, vertices[c, :, None], out=products).sum(dim=0) for c in (0, 1)])
     return of_vertices, of_axes
