@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from coral_mtl.errors import DataError, MissingExtraError
+from coral_mtl.errors import DataError
 from coral_mtl.losses.perceptual.distance import PerceptualDistance
 
 
@@ -30,8 +30,8 @@ def load_lpips_weights(
         path: file to read in place of that of the installed package.
 
     Raises:
-        MissingExtraError: no path is given, and lpips is not installed.
-        DataError: the weights are of other layers, or the file is none of lpips'.
+        DataError: no path is given and lpips is not installed, the weights are of other layers, or the file is none of
+            lpips'.
     """
     path = path or _bundled(network, version)
     try:
@@ -53,5 +53,8 @@ def load_lpips_weights(
 def _bundled(network: str, version: str) -> Path:
     package = find_spec("lpips")
     if package is None or not package.submodule_search_locations:
-        raise MissingExtraError("load_lpips_weights", "lpips", "lpips")
+        raise DataError(
+            "the package lpips, which brings these weights, is not installed\n    install its files with: pip install "
+            "--no-deps lpips (they are read, never run, so torchvision is not needed); or name a file with path="
+        )
     return Path(package.submodule_search_locations[0]) / "weights" / f"v{version}" / f"{network}.pth"
