@@ -1,4 +1,4 @@
-"""Certified directions and right outputs of peers for the gradient strategies (tests/reference/*_strategies.json)."""
+"""Certified directions and right outputs of peers for the gradient strategies, and the gradients of all figures."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import numpy as np
 
 _FOLDER = Path(__file__).parent / "reference"
 _CONTENT = json.loads((_FOLDER / "gradient_strategies.json").read_text())
-for _kind, _entries in json.loads((_FOLDER / "solver_strategies.json").read_text()).items():
-    _CONTENT[_kind] = {**_CONTENT[_kind], **_entries} if _kind == "cases" else [*_CONTENT[_kind], *_entries]
+GRADIENTS = json.loads((_FOLDER / "gradients.json").read_text())
+"""`cases` (G, losses) by name, and `sequences` of steps."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Peer:
     tolerance: float
 
 
-_CASES = {name: Case(np.array(c["G"]), np.array(c["losses"])) for name, c in _CONTENT["cases"].items()}
+_CASES = {name: Case(np.array(c["G"]), np.array(c["losses"])) for name, c in GRADIENTS["cases"].items()}
 
 
 def exact_values(strategy: str) -> list[Exact]:

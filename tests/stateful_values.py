@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from reference_values import GRADIENTS
 
 from coral_mtl.engine.observation import Observation
 from coral_mtl.engine.raw import CollectedRows
 
 _FOLDER = Path(__file__).parent / "reference"
 _CONTENT = json.loads((_FOLDER / "closed_form_and_stateful_strategies.json").read_text())
-_CASES = json.loads((_FOLDER / "gradient_strategies.json").read_text())["cases"]
 SHAPES = {"first.weight": (2, 3), "first.bias": (1,), "second.weight": (3,)}
 """The parameters that the ten coordinates of a recorded gradient are taken for."""
 
@@ -99,7 +99,7 @@ def through_a_file(state):
 
 
 def _value(entry: dict[str, Any]) -> Value:
-    case = _CASES[entry["case"]]
+    case = GRADIENTS["cases"][entry["case"]]
     known = {"strategy", "case", "options", "direction", "rtol", "atol", "peer"}
     return Value(
         name="-".join([entry["case"], entry.get("peer", "exact"), *entry.get("options", {}).values()]),
@@ -114,7 +114,7 @@ def _value(entry: dict[str, Any]) -> Value:
 
 
 def _sequence(entry: dict[str, Any]) -> Sequence:
-    data = _CONTENT["sequences"][entry["sequence"]]
+    data = GRADIENTS["sequences"][entry["sequence"]]
     return Sequence(
         name=f"{entry['sequence']}-{entry['peer']}",
         gradients=np.array(data["G"]),

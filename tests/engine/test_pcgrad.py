@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reference_values import GRADIENTS
 
 from coral_mtl import registry
 from coral_mtl.engine.engine import Engine
@@ -48,7 +49,7 @@ def all_orders(count, generator):
 
 @pytest.mark.parametrize("entry", RECORDED, ids=lambda e: e["case"])
 def test_recorded_orders_give_the_recorded_weights(entry):
-    G = np.array(REFERENCE["cases"][entry["case"]]["G"])
+    G = np.array(GRADIENTS["cases"][entry["case"]]["G"])
     coefficients = project_conflicts(G @ G.T, np.array(entry["params"]["orders"])).sum(axis=0)
     np.testing.assert_allclose(coefficients, entry["output"]["weights"], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(coefficients @ G, entry["output"]["direction"], rtol=1e-9, atol=1e-9 * np.abs(G).max())
@@ -56,7 +57,7 @@ def test_recorded_orders_give_the_recorded_weights(entry):
 
 @pytest.mark.parametrize("entry", TOY, ids=lambda e: e["case"])
 def test_mean_of_two_tasks_is_the_official_toy(entry):
-    G = np.array(REFERENCE["cases"][entry["case"]]["G"])
+    G = np.array(GRADIENTS["cases"][entry["case"]]["G"])
     direction = PCGrad().decide(observe(G)).coefficients @ G
     np.testing.assert_allclose(direction, entry["output"]["direction"], rtol=1e-9, atol=1e-9 * np.abs(G).max())
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference_values import GRADIENTS
 
 from coral_mtl.engine.loss_weighting.dwa import DWA
 from coral_mtl.engine.loss_weighting.equal import Equal
@@ -57,7 +58,7 @@ STATELESS = [
 @pytest.mark.parametrize(("strategy", "variant", "build"), STATELESS, ids=[f"{s}-{v}" for s, v, _ in STATELESS])
 def test_direction_of_every_case(strategy, variant, build):
     for entry in entries(strategy, variant):
-        case = REFERENCE["cases"][entry["case"]]
+        case = GRADIENTS["cases"][entry["case"]]
         rows = np.array(case["G"])
         built = build(len(rows))
         built.bind(names(len(rows)))
@@ -69,7 +70,7 @@ def test_direction_of_every_case(strategy, variant, build):
 @pytest.mark.parametrize(("strategy", "variant", "build"), STATELESS[-3:], ids=["UW-LibMTL", "UW-nash-mtl", "IMTLL"])
 def test_gradients_of_the_learned_scalars(strategy, variant, build):
     for entry in entries(strategy, variant):
-        losses = REFERENCE["cases"][entry["case"]]["losses"]
+        losses = GRADIENTS["cases"][entry["case"]]["losses"]
         built = build(len(losses))
         built.bind(names(len(losses)))
         gradients = [gradient.item() for _, gradient in built.parameter_gradients(observe(losses))]
@@ -81,7 +82,7 @@ def test_gradients_of_the_learned_scalars(strategy, variant, build):
 @pytest.mark.parametrize("window", [None, 1])
 def test_dwa_sequence(entry, window):
     strategy = DWA(temperature=2.0, window=window)
-    losses = REFERENCE["sequences"][entry["case"]]["losses"]
+    losses = GRADIENTS["sequences"][entry["case"]]["losses"]
     for step in entry["output"]["steps"]:
         weights = strategy.weigh(observe(losses[step["epoch"]]))
         strategy.end_epoch()
@@ -92,7 +93,7 @@ def test_dwa_sequence(entry, window):
 @pytest.mark.parametrize("losses_after", ["forward", "next"])
 def test_famo_sequence(entry, losses_after):
     strategy = FAMO(lr=entry["params"]["w_lr"], gamma=entry["params"]["gamma"], losses_after=losses_after)
-    losses = REFERENCE["sequences"][entry["case"]]["losses"]
+    losses = GRADIENTS["sequences"][entry["case"]]["losses"]
     for before, after, step in zip(losses, losses[1:], entry["output"]["steps"], strict=False):
         decision = strategy.decide(observe(before))
         np.testing.assert_allclose(decision.coefficients, step["dloss_dL"], **CLOSE)
@@ -106,7 +107,7 @@ def test_famo_sequence(entry, losses_after):
 @pytest.mark.parametrize("entry", entries("GradNorm"), ids=lambda e: e["case"])
 def test_gradnorm_slopes_are_those_of_a_double_backward(entry):
     """The peer learns p in w = T softmax(p) by double backward: dL/dp = w * (dL/dw - <w, dL/dw>/T)."""
-    sequence = REFERENCE["sequences"][entry["case"]]
+    sequence = GRADIENTS["sequences"][entry["case"]]
     losses, rows = np.array(sequence["losses"]), np.array(sequence["G"])
     for k, step in enumerate(entry["output"]["steps"]):
         rates = losses[k + 1] / losses[0]
@@ -121,7 +122,7 @@ def test_gradnorm_slopes_are_those_of_a_double_backward(entry):
 
 @pytest.mark.parametrize("entry", entries("STCH", "warmup_epoch=1"), ids=lambda e: e["case"])
 def test_stch_sequence_with_warm_up_and_nadir(entry):
-    sequence = REFERENCE["sequences"][entry["case"]]
+    sequence = GRADIENTS["sequences"][entry["case"]]
     strategy = STCH(mu=entry["params"]["mu"], warmup_epochs=entry["params"]["warmup_epoch"])
     steps = entry["output"]["steps"]
     for k, step in enumerate(steps):
