@@ -31,9 +31,10 @@ from coral_mtl.bench.published import bars_table, engine_tables
 from coral_mtl.bench.timing import Prepared, Stopwatch, in_turns, milliseconds, unprepared
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
+from coral_mtl.engine.gram import gram_matrix
 from coral_mtl.engine.observation import Decision, Observation
 from coral_mtl.engine.precision import NumberFormat, Precision
-from coral_mtl.engine.rows import combine, gram_matrix, harvest, seed
+from coral_mtl.engine.rows import combine, harvest, seed
 from coral_mtl.engine.strategy import GradientStrategy
 from coral_mtl.engine.terms import named_terms
 from coral_mtl.running.environment import describe_environment

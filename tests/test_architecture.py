@@ -52,13 +52,14 @@ HEART = ("engine.engine", "engine.refresh", "engine.known", "engine.rows", "engi
     ("importers", "forbidden"),
     [
         (
-            ("errors", "options", "registry", "atomic"),
+            ("errors", "options", "registry", "atomic", "documents"),
             ("config", "data", "models", "losses", "engine", "diagnostics", *END),
         ),
         (("config",), ("data", "models", "losses", "engine", "diagnostics", *END)),
         (("data",), ("config", "models", "losses", "metrics", "engine", "diagnostics", *END)),
         (("models",), ("config", "losses", "metrics", "engine", "diagnostics", *END)),
-        (("losses", "metrics", "schedules"), ("config", "models", "engine", "diagnostics", *END)),
+        (("losses", "metrics", "schedules"), ("config", "models", "inference", "engine", "diagnostics", *END)),
+        (("inference",), ("config", "data", "losses", "metrics", "engine", "diagnostics", *END)),
         (STRATEGIES, ("config", "data", "models", "losses", "metrics", "diagnostics", *END)),
         (HEART, ("config", "data", "models", "losses", "metrics", "diagnostics", *END)),
         (HEART, ("engine.loss_weighting", "engine.gradient_strategies", "engine.pcgrad")),
@@ -66,7 +67,8 @@ HEART = ("engine.engine", "engine.refresh", "engine.known", "engine.rows", "engi
         (("engine.trainer",), ("engine.loss_weighting", "engine.gradient_strategies", "engine.pcgrad")),
         (("diagnostics",), ("config", "data", "models", "losses", *END)),
         (("trackers",), ("diagnostics", "experiment", "running", "study", "report", "cli", "documentation")),
-        (("experiment", "running"), ("study", "report", "cli", "documentation")),
+        (("experiment", "running"), ("evaluation", "study", "report", "cli", "documentation")),
+        (("evaluation",), ("study", "bench", "report", "cli", "documentation")),
         (("study",), ("bench", "report", "cli", "documentation")),
         (("bench",), ("report", "cli", "documentation")),
         (("report",), ("cli", "documentation")),
@@ -128,6 +130,7 @@ def test_importing_the_package_and_the_command_line_imports_no_torch():
 
 def test_nothing_imports_an_optional_package_before_it_is_used():
     optional = {"cvxpy", "cvxopt", "sklearn", "scipy", "matplotlib", "tensorboard", "wandb", "mlflow"}
+    optional |= {"PIL", "datasets", "transformers"}
     every = ", ".join(module for module in MODULES if module != "coral_mtl.__main__")
     assert not modules_after(f"import {every}") & optional
     names = "from coral_mtl.registry import strategies, data, models, losses, optimizers"

@@ -49,6 +49,20 @@ class Beside(StrEnum):
     SINGLE_TASK = "single-task"
 
 
+class Checkpoint(StrEnum):
+    """Checkpoints that a run leaves."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+class Split(StrEnum):
+    """Parts of a data set."""
+
+    VALIDATION = "validation"
+    TRAIN = "train"
+
+
 class Figures(StrEnum):
     """Kinds of files that figures can be drawn to."""
 
@@ -94,12 +108,24 @@ def train(
 
 
 @app.command()
-def resume(run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed.")]) -> None:
-    """Go on with RUN from its last checkpoint, as if it had never stopped."""
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed, or of any with --fork.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="With --fork: what is to change.")
+    ] = None,
+    *,
+    as_fork: Annotated[
+        bool, typer.Option("--fork", help="Go on as a new run, with another schedule, learning rate or length.")
+    ] = False,
+) -> None:
+    """Go on with RUN from its last checkpoint, as if it had never stopped; or, changed, as another run."""
     with _told(Exit.USAGE):
+        from coral_mtl.running.forking import fork, refuse_changes
         from coral_mtl.running.run import Run
 
-        reopened = Run.reopen(run)
+        if not as_fork:
+            refuse_changes(run, overrides or ())
+        reopened = fork(run, overrides or (), command=sys.argv) if as_fork else Run.reopen(run)
     for name, (then, now) in reopened.changes().items():
         typer.echo(f"{name} was {then} and is {now}: figures may differ in their last digits", err=True)
     _train(reopened)
@@ -142,6 +168,54 @@ def validate(
             typer.echo(f"{error}", err=True)
     if wrong:
         raise typer.Exit(Exit.USAGE)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    *,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Of the best validation, or the last one.")] = Checkpoint.BEST,
+    split: Annotated[Split, typer.Option(help="What to evaluate on.")] = Split.VALIDATION,
+    window: Annotated[int | None, typer.Option(min=1, help="Side of a sliding window, in pixels.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="From one window to the next; default half of one.")] = None,
+    window_batch: Annotated[int | None, typer.Option(min=1, help="Windows predicted at once; default 4.")] = None,
+    whole_image: Annotated[
+        bool, typer.Option("--whole-image", help="Predict whole images; default: as the run's validations.")
+    ] = False,
+    overlays: Annotated[int | None, typer.Option(min=0, help="Images to draw at most; default 8.")] = None,
+    surface: Annotated[
+        bool, typer.Option("--surface-metrics", help="Also ASSD, HD95, PQ, ARI and VI of every image.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes for these; default: by the cores.")] = None,
+    device: Annotated[str | None, typer.Option(help="As trainer.device; default: the run's own.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder; default: evaluation in the run's folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Measure RUN's model on a whole split: all figures, confusion matrices of every image, pictures to look at."""
+    from coral_mtl.diagnostics.strict import dumps
+    from coral_mtl.evaluation.evaluate import evaluate as evaluated
+    from coral_mtl.evaluation.evaluate import inference_of
+    from coral_mtl.evaluation.text import summary
+
+    with _told(Exit.USAGE):
+        found = evaluated(
+            run,
+            checkpoint=checkpoint.value,
+            split=split.value,
+            inference=inference_of(whole_image, window=window, stride=stride, batch_size=window_batch),
+            overlays=overlays,
+            surface=surface,
+            workers=workers,
+            device=device,
+            output=output,
+            tell=_count,
+        )
+    typer.echo(dumps(found.report, indent=2) if as_json else f"{summary(found.report)}\n\n{found.folder}")
+
+
+def _count(done: int, of: int) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done} of {of}", nl=done == of, err=True)
 
 
 @app.command()

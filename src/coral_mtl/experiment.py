@@ -1,6 +1,5 @@
 """From a validated configuration to the objects of a run."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,18 +9,29 @@ from torch import nn
 
 from coral_mtl import registry
 from coral_mtl.config import Config
+from coral_mtl.config.sections import LossWeighting, WeightingStrategy
 from coral_mtl.data.tasks import TaskSpec
+from coral_mtl.engine.batches import Splits, run_length
 from coral_mtl.engine.checkpoint import Checkpoints
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.optimizer import ScheduledOptimizer
+from coral_mtl.engine.product import Product
 from coral_mtl.engine.randomness import seed_everything
 from coral_mtl.engine.reports import Observer
+from coral_mtl.engine.restraints import Restraints
 from coral_mtl.engine.stack import Stack
+from coral_mtl.engine.stages import staged
 from coral_mtl.engine.strategy import Strategy
-from coral_mtl.engine.trainer import Splits, Trainer
+from coral_mtl.engine.trainer import Trainer
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import ConfigError
+from coral_mtl.inference import Inference
+from coral_mtl.losses.objective import Objective
 from coral_mtl.metrics import MetricSet
+from coral_mtl.parameters import Rule, Treatment, apply_rules
+from coral_mtl.registry import takes_augmentations
+from coral_mtl.restraining import build_restraints
+from coral_mtl.schedules import Horizon, bounded_curve, schedule_of, unfinished_cycle
 
 
 class DataSet(Splits, Protocol):
@@ -40,17 +50,21 @@ class Experiment:
     device: torch.device
     data: DataSet
     model: nn.Module
-    loss: Any
+    objective: Objective
     engine: Engine
     optimizer: ScheduledOptimizer
     metrics: MetricSet
+    inference: Inference
     total_steps: int
+    restraints: Restraints
+    treatments: Mapping[str, Treatment]
+    remarks: tuple[str, ...] = ()
 
     def trainer(self, checkpoints: Checkpoints | None = None, observers: Sequence[Observer] = ()) -> Trainer:
         """Return the trainer of these parts."""
         return Trainer(
             self.model,
-            self.loss,
+            self.objective,
             self.engine,
             self.optimizer,
             self.data,
@@ -60,6 +74,11 @@ class Experiment:
             num_workers=self.config.data.num_workers,
             seed=self.config.seed,
             gradient_every=self.config.diagnostics.gradient_every,
+            restraints=self.restraints,
+            plateau=self.config.optimizer.plateau,
+            treatments=self.treatments,
+            inference=self.inference,
+            validation_batch_size=self.config.evaluator.batch_size,
             checkpoints=checkpoints,
             observers=observers,
         )
@@ -72,34 +91,69 @@ def build_experiment(config: Config) -> Experiment:
         CoralError: a part refuses its options, or misses a package or its data.
     """
     device = choose_device(config.trainer.device)
-    data = config.data.build()
+    data = build_data(config)
     seed_everything(config.seed)  # after the data, whose packages may draw numbers when they are imported
     model = config.model.build(data.input_shape, data.tasks).to(device)
-    loss = config.loss.build(data.tasks)
-    balancing = config.loss.weighting_strategy
+    treatments = apply_rules(model, [Rule(**rule.model_dump()) for rule in config.parameters])
+    run = run_length(
+        len(data.train), config.data.batch_size * config.trainer.gradient_accumulation_steps, config.trainer.epochs
+    )
+    restraints = build_restraints(config, model, run)  # before the optimiser, which trains what is reparametrised
+    loss = config.loss
+    objective = Objective(loss.build(data.tasks), balance=loss.balance, weights=loss.term_weights, run=run)
+    balancing = loss.weighting_strategy
     engine = Engine(
         build_strategy(config),
         model,
-        tasks=loss.terms,
+        tasks=objective.terms,
+        run=run,
         nonfinite=config.trainer.nonfinite,
         gram_on=balancing.gram_on,
         rows=balancing.rows,
         row_dtype=None if balancing.row_type is None else getattr(torch, balancing.row_type),
     )
-    window = config.data.batch_size * config.trainer.gradient_accumulation_steps
-    total_steps = config.trainer.epochs * math.ceil(len(data.train) / window)
-    optimizer = config.optimizer.build(model.named_parameters(), total_steps, engine.parameter_groups())
+    total_steps = int(run.steps)
+    groups = engine.parameter_groups()
+    optimizer = config.optimizer.build(model.named_parameters(), total_steps, groups, treatments)
+    if config.optimizer.schedule is not None:
+        optimizer.follow(bounded_curve("optimizer.schedule", config.optimizer.schedule, run))
+    if config.trainer.stages:
+        optimizer.follow(staged(optimizer.factor, config.trainer.stages, run))
     return Experiment(
         config=config,
         strategy_name=strategy_name(config),
         device=device,
         data=data,
         model=model,
-        loss=loss,
+        objective=objective,
         engine=engine,
         optimizer=optimizer,
-        metrics=MetricSet(data.tasks),
+        metrics=config.metrics.build(data.tasks),
+        inference=config.evaluator.build(),
         total_steps=total_steps,
+        restraints=restraints,
+        treatments=treatments,
+        remarks=remarks_on(config, run),
+    )
+
+
+def build_data(config: Config) -> DataSet:
+    """Return the data, with the training items augmented where the data set takes augmentations."""
+    taken = takes_augmentations(registry.data.get(config.data.type))
+    return config.data.build(*([config.augmentations.build()] if taken else []))
+
+
+def remarks_on(config: Config, run: Horizon) -> tuple[str, ...]:
+    """Return what is legal in a configuration and yet hardly meant, in words."""
+    if config.optimizer.schedule is None:
+        return ()
+    cut = unfinished_cycle(schedule_of(config.optimizer.schedule), run)
+    if cut is None:
+        return ()
+    whole = [f"{steps / run.steps_per_epoch:g} epochs" for steps in (cut.shorter, cut.longer) if steps]
+    return (
+        f"the run ends at {cut.progress:.0%} of a cycle of optimizer.schedule, where learning rates are still high; "
+        f"cycles end after {' and '.join(whole)}",
     )
 
 
@@ -110,9 +164,9 @@ def build_strategy(config: Config) -> Strategy:
     the coefficients first, then the limit to the direction's length.
     """
     block = config.loss.weighting_strategy
-    strategy = block.build()
+    strategy = build_weighting(block)
     if block.over is not None:
-        strategy = Stack(block.over.build(), strategy)
+        strategy = Stack(build_weighting(block.over), strategy)
     if config.optimizer.use_pcgrad_wrapper:
         strategy = Stack(strategy, registry.strategies.get("PCGrad")())
     if block.weight_averaging is not None:
@@ -122,12 +176,24 @@ def build_strategy(config: Config) -> Strategy:
     return strategy
 
 
+def build_weighting(block: WeightingStrategy | LossWeighting) -> Any:
+    """Return the strategy of a block, times the second weighting where it has one."""
+    return block.build() if block.times is None else Product(block.build(), block.times.build())
+
+
 def strategy_name(config: Config) -> str:
-    """Return the strategy's name in records and folders: `NashMTL`, or `Uncertainty+PCGrad` for a stack."""
+    """Return the strategy's name in records and folders: `NashMTL`, or `Uncertainty+PCGrad` for a stack.
+
+    Two weightings that are multiplied are `Static*GradientNormalised`.
+    """
     block = config.loss.weighting_strategy
-    names = [block.over.type] if block.over is not None else []
-    names += [block.type, *(["PCGrad"] if config.optimizer.use_pcgrad_wrapper else [])]
-    return "+".join(registry.strategies.canonical(name) for name in names)
+    names = [_written_name(part) for part in (block.over, block) if part is not None]
+    return "+".join([*names, *(["PCGrad"] if config.optimizer.use_pcgrad_wrapper else [])])
+
+
+def _written_name(block: WeightingStrategy | LossWeighting) -> str:
+    parts = [block.type, *([block.times.type] if block.times is not None else [])]
+    return "*".join(map(registry.strategies.canonical, parts))
 
 
 def choose_device(name: str) -> torch.device:

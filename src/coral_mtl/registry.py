@@ -6,6 +6,7 @@ looked up. Another package adds its own through an entry point of the registry's
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -102,6 +103,11 @@ class Registry(Generic[Registered]):
             self.add(point.name, point.load())
 
 
+def takes_augmentations(data: type) -> bool:
+    """Return whether a data set is built with augmentations, as its first positional argument."""
+    return "augmentations" in inspect.signature(data).parameters
+
+
 strategies: Registry = Registry(
     "strategy",
     packages=(
@@ -114,6 +120,9 @@ strategies: Registry = Registry(
 data: Registry = Registry("data", packages=("coral_mtl.data",))
 models: Registry = Registry("model", packages=("coral_mtl.models",))
 losses: Registry = Registry("loss", packages=("coral_mtl.losses",))
+augmentations: Registry = Registry("augmentation", packages=("coral_mtl.data.segmentation",))
+metrics: Registry = Registry("metric set", packages=("coral_mtl.metrics",))
+inference: Registry = Registry("inference", packages=("coral_mtl.inference",))
 optimizers: Registry = Registry("optimizer", packages=("coral_mtl.engine.optimizer",))
 schedules: Registry = Registry("schedule", packages=("coral_mtl.schedules",))
 constraint_sets: Registry = Registry("constraint set", packages=("coral_mtl.constraints.sets",))

@@ -115,8 +115,12 @@ def test_rows_of_the_tables():
         "| `epochs` | whole number | `10` | > 0 | Passes over the training data. |",
         "| `max_grad_norm` | number or null | `null` | > 0 | Clip the norm of the whole gradient to this; "
         "null does not clip. |",
-        "| `weights` | mapping of names to number | must be given | ≥ 0 | weight of each task's loss, by task name; "
-        "every task of the run must be named. |",
+        "| `weights` | mapping of names to number or schedule | must be given | ≥ 0 | weight of each task's loss, by "
+        "task name, a number or a schedule such as `{cosine: {start: 0.9, end: 0.2}}`; every task of the run must be "
+        "named. |",
+        "| `set` | constraint set | must be given |  | One kind with its options, such as `non_negative` or "
+        "`{box: {low: 0, high: 1}}`. |",
+        "| `then` | number or schedule | must be given |  | the schedule that follows. |",
         "| `adam_betas` | list of 2: number, number | `[0.9, 0.999]` | ≥ 0, < 1 | decay rates of Adam's two averages "
         "(default [0.9, 0.999]). |",
         '| `nonfinite` | `skip` or `raise` or `drop` | `"skip"` |  | At a loss or gradient that is not finite: `skip` '

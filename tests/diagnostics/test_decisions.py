@@ -13,8 +13,20 @@ from coral_mtl.diagnostics.diagnosis import diagnose
 from coral_mtl.diagnostics.finding import Severity
 from coral_mtl.diagnostics.record import Context, make_record
 from coral_mtl.engine.setting import account
+from coral_mtl.schedules import Horizon
 
 SEEDS = 50
+OPTIONS = {
+    "Static": lambda tasks: {"weights": dict.fromkeys(tasks, 1.0)},
+    "Mixture": lambda tasks: {"term": tasks[0]},
+    "Curriculum": lambda tasks: {"plan": "complexity_cascade", "terms": list(tasks)},
+    "Switch": lambda tasks: {
+        "weights": [dict.fromkeys(tasks, 1.0), dict.fromkeys(tasks, 2.0)],
+        "ratio": tasks[:2],
+        "thresholds": [1.0],
+    },
+}
+"""Options of the strategies that cannot do without, from the task names."""
 WIDTH = sum(int(np.prod(shape)) for shape in SHAPES.values())
 
 
@@ -31,8 +43,9 @@ def path(tmp_path):
 def decided(name, tasks, agreement, longest, records=40):
     """What a strategy decides on random gradients with something in common, of which the first is `longest` times."""
     cls, rng = registry.strategies.get(name), np.random.default_rng(0)
-    strategy = cls(weights=dict.fromkeys(tasks, 1.0)) if name == "Static" else cls()
+    strategy = cls(**OPTIONS.get(name, lambda tasks: {})(tasks))
     strategy.bind(tasks)
+    strategy.begin(Horizon(steps=records, steps_per_epoch=10))
     common = agreement * rng.normal(size=WIDTH)
     for number in range(1, records + 1):
         batches = common + rng.normal(size=(strategy.batches, len(tasks), WIDTH))

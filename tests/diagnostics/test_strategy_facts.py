@@ -34,9 +34,11 @@ def test_facts_are_those_of_the_class(name):
     found = character(name)
     assert found.steady == cls.steady
     assert found.is_gradient_strategy == (not issubclass(cls, LossWeighting))
-    assert found.looks_at_gradients == (found.is_gradient_strategy or name in ("GradNorm", "GradientNormalised"))
+    assert found.looks_at_gradients == (
+        found.is_gradient_strategy or name in ("GradNorm", "GradientNormalised", "Switch")
+    )
     assert found.by_epoch == (name in ("DWA", "STCH"))
-    assert found.promises == (Promises() if name == "Static" else cls().promises)
+    assert found.promises == (Promises() if name in ("Static", "Mixture", "Curriculum", "Switch") else cls().promises)
 
 
 def test_what_is_proposed_keeps_the_promises_that_it_is_proposed_for():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from coral_mtl.engine import rows as module
-from coral_mtl.engine.rows import combine, gram_matrix, is_finite
+from coral_mtl.engine import gram as module
+from coral_mtl.engine.gram import gram_matrix
+from coral_mtl.engine.rows import combine, is_finite
 
 
 def random_rows(shapes, tasks=3, *, dtype=torch.float64, scale=1.0, missing=()):

@@ -6,10 +6,12 @@ from toy import Toy
 
 from coral_mtl.config.sections import Trainer as Settings
 from coral_mtl.data.tasks import TaskSpec
+from coral_mtl.engine.batches import run_length
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.optimizer import SGD
 from coral_mtl.engine.reports import Observer
 from coral_mtl.engine.trainer import Trainer
+from coral_mtl.losses.objective import Objective
 from coral_mtl.metrics import MetricSet
 
 TASKS = ("a", "b", "c")
@@ -42,6 +44,9 @@ def squared_errors(predictions, targets):
     return {t: 10.0**i * (predictions[t] - targets[t]).square().mean() for i, t in enumerate(TASKS)}
 
 
+squared_errors.terms = TASKS
+
+
 class Diary(Observer):
     """Keeps every report."""
 
@@ -65,11 +70,13 @@ def make_trainer(
     data = data or NoiseSplits()
     model = model or Toy(TASKS)
     section = Settings(**{"epochs": 2, "device": "cpu", **settings})
-    engine = Engine(strategy, model, tasks=TASKS, nonfinite=nonfinite)
+    window_size = batch_size * section.gradient_accumulation_steps
+    run = run_length(len(data.train), window_size, section.epochs)
+    engine = Engine(strategy, model, tasks=TASKS, run=run, nonfinite=nonfinite)
     diary = Diary()
     trainer = Trainer(
         model,
-        squared_errors,
+        Objective(squared_errors),
         engine,
         SGD(model.named_parameters(), 100, engine.parameter_groups(), lr=lr),
         data,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coral_mtl.data.tasks import TaskSpec
-from coral_mtl.metrics import MetricSet, metric_names
+from coral_mtl.metrics import MetricSet
 
 UNLABELLED = 3  # an ignored class is among those that a model can predict
 TASKS = {
@@ -76,7 +76,7 @@ def test_agrees_with_scikit_learn():
 
 
 def test_names_are_known_before_there_are_data():
-    names = metric_names(TASKS)
+    names = MetricSet(TASKS).names
     assert names == MetricSet(TASKS).names
     assert names[:3] == ("tasks.genus.accuracy", "tasks.genus.loss", "tasks.depth.mae")
     assert set(streamed([8]).compute()) == set(names) == set(MetricSet(TASKS).compute())

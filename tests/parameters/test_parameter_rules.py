@@ -53,11 +53,11 @@ def test_rules_have_no_negative_numbers(wrong):
 def test_groups_are_of_trained_parameters():
     model = Model()
     treated = apply_rules(model, [Rule("backbone.0.*", frozen=True), Rule("head.*", lr_factor=10.0)])
-    groups = parameter_groups(model, treated, lr=1e-3, weight_decay=0.1)
+    groups = parameter_groups(model.named_parameters(), treated, lr=1e-3, weight_decay=0.1)
     told = [(group["names"], group["lr"], group["weight_decay"]) for group in groups]
     assert told == [
-        (["scale", "backbone.1.weight", "backbone.1.bias"], 1e-3, 0.0),
         (["head.weight"], 1e-2, 0.1),
+        (["scale", "backbone.1.weight", "backbone.1.bias"], 1e-3, 0.0),
         (["head.bias"], 1e-2, 0.0),
     ]
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == NAMES[1:3]
@@ -68,7 +68,7 @@ def test_groups_are_of_trained_parameters():
 
 def test_a_rule_about_weight_decay_is_obeyed_for_biases_too():
     treated = treatments(Model(), [Rule("head.*", weight_decay=0.3), Rule("backbone.*", weight_decay=0.0)])
-    groups = parameter_groups(Model(), treated, lr=1.0, weight_decay=0.1)
+    groups = parameter_groups(Model().named_parameters(), treated, lr=1.0, weight_decay=0.1)
     assert {name: g["weight_decay"] for g in groups for name in g["names"] if name != "scale"} == {
         name: 0.3 if name.startswith("head") else 0.0 for name in NAMES[1:]
     }

@@ -13,15 +13,52 @@ from coral_mtl.errors import CheckpointError
 from coral_mtl.options import options_of
 from coral_mtl.running.run import Run
 
-PARAMS = {"Static": "{weights: {left: 1.0, right: 2.0, ink: 0.1}}"}
+PARAMS = {
+    "Static": "{weights: {left: {cosine: {start: 1.0, end: 0.2}}, right: {steps: {values: {0: 0.0, 0.4: 2.0}}}, "
+    "ink: 0.1}}",
+    "Mixture": "{term: left, alpha: {cosine: {start: 1.0, end: 0.2}}}",
+    "Curriculum": "{plan: complexity_cascade, terms: [ink, left, right]}",
+    "Switch": "{weights: [{left: 1.0, right: 1.0, ink: 0.1}, {left: 0.5, right: 1.0, ink: 0.2}], ratio: [left, ink], "
+    "thresholds: [0.05], dwell: 4, beta: 0.5, update_frequency: 3}",
+}
 """Options of the strategies that cannot do without."""
 
 
 def params_of(name):
     """Reuse coefficients where the strategy can, so that a run may be killed between two refreshes."""
     cls = registry.strategies.get(name)
-    idle = {} if name in PARAMS else cls().unused_options()
-    return "{update_frequency: 3}" if "update_frequency" in options_of(cls).keys() - idle else PARAMS.get(name, "{}")
+    if name in PARAMS:
+        return PARAMS[name]
+    return "{update_frequency: 3}" if "update_frequency" in options_of(cls).keys() - cls().unused_options() else "{}"
+
+
+TWO_STAGES = [
+    "loss.weighting_strategy={type: Static, params: {weights: {left: {steps: {values: {0: 1, 0.4: 0}}}, right: 1, "
+    "ink: {knots: {values: {0.2: 0, 0.6: 0.1}}}}}}",
+    "trainer.stages=[{begin: 0.4, restore_best: true, reset_optimizer: true, rewarm: 3 steps, lr_factor: 0.5}, "
+    "{begin: 0.7, rollback: {margin: 0.0}}]",
+    "trainer.val_frequency=1",
+]
+"""Two sets of weights; what is kept of a stage is needed at the next one, and by a rollback."""
+
+ADAPTIVE = [
+    "loss.weighting_strategy={type: Switch, params: {weights: [{left: 1, right: 1, ink: 0.1}, {left: 0.5, right: 1, "
+    "ink: 0.2}], ratio: [left, ink], thresholds: [0.05], dwell: 4, beta: 0.5}, times: {type: ValueNormalised}}",
+    "trainer.val_frequency=1",
+    "regularisers={sparse: {penalty: {l1: {weight: 1e-3}}, parameters: [heads.right.*]}, even: {penalty: {entropy: "
+    "{weight: 1e-3}}, parameters: [trunk.3.weight], schedule: {linear: {start: 0, end: 1}}}}",
+    "constraints={bounded: {set: {box: {low: -0.2, high: 0.2}}, parameters: [trunk.3.*], "
+    "mode: {augmented_lagrangian: {rho: 3}}}, soft: {set: {ball: {radius: 3}}, parameters: [heads.left.weight], "
+    "mode: reparametrised}}",
+]
+"""Weights that follow gradients, multipliers that follow violations, and terms that follow the clock."""
+
+RESTARTING = [
+    "optimizer={type: AdamW, params: {lr: 0.01}, plateau: {patience: 1, factor: 0.7}, "
+    "schedule: {warmup: {length: 4 steps, then: {restarts: {period: 7 steps, multiplier: 1.5, decay: 0.8}}}}}",
+    "parameters=[{pattern: trunk.0.*, frozen: true}, {pattern: heads.*, lr_factor: 3.0, weight_decay: 0.1}]",
+    "trainer.val_frequency=1",
+]
 
 
 @pytest.mark.parametrize("strategy", registry.strategies.names())
@@ -52,8 +89,11 @@ def test_every_strategy_resumes_bit_for_bit_at_20_random_moments(strategy, tmp_p
             "optimizer.params.lr=0.1",
         ],
         ["diagnostics.record_every=4", "diagnostics.gradient_every=8"],
+        TWO_STAGES,
+        ADAPTIVE,
+        RESTARTING,
     ],
-    ids=lambda overrides: overrides[0],
+    ids=lambda overrides: overrides[0][:60],
 )
 def test_every_way_to_train_resumes_bit_for_bit(overrides, tmp_path, monkeypatch):
     reaper = Reaper(monkeypatch)

@@ -8,7 +8,17 @@ from toy_training import make_trainer
 from coral_mtl import registry
 from coral_mtl.engine.stack import Stack
 
-OPTIONS = {"Static": {"weights": {"a": 1.0, "b": 0.3, "c": 0.02}}}
+OPTIONS = {
+    "Static": {"weights": {"a": 1.0, "b": 0.3, "c": 0.02}},
+    "Mixture": {"term": "a", "alpha": {"linear": {"start": 1.0, "end": 0.2}}},
+    "Curriculum": {"plan": "complexity_cascade", "terms": ["a", "b", "c"]},
+    "Switch": {
+        "weights": [{"a": 1.0, "b": 0.3, "c": 0.02}, {"a": 0.1, "b": 0.2, "c": 0.01}],
+        "ratio": ("a", "b"),
+        "thresholds": [0.1],
+        "dwell": 0,
+    },
+}
 
 
 def built(name):

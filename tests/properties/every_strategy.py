@@ -11,16 +11,23 @@ import torch
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.mgda import MGDA
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
+from coral_mtl.engine.loss_weighting.gradient_normalised import GradientNormalised
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
+from coral_mtl.engine.loss_weighting.value_normalised import ValueNormalised
 from coral_mtl.engine.observation import Decision, Observation
 from coral_mtl.engine.pcgrad import PCGrad
+from coral_mtl.engine.product import Product
 from coral_mtl.engine.raw import CollectedRows
 from coral_mtl.engine.stack import Stack
 from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.options import options_of
+from coral_mtl.schedules import Horizon
 
 Options = dict[str, Any]
+
+
+RUN = Horizon(steps=100, steps_per_epoch=10)
 
 
 def falling(tasks: Sequence[str]) -> dict[str, float]:
@@ -28,7 +35,18 @@ def falling(tasks: Sequence[str]) -> dict[str, float]:
     return {task: 1.0 / (1.0 + position) for position, task in enumerate(tasks)}
 
 
-REQUIRED: dict[str, Callable[[Sequence[str]], Options]] = {"Static": lambda tasks: {"weights": falling(tasks)}}
+def switched(tasks: Sequence[str]) -> Options:
+    """Two sets of weights, the second where the first task's gradient is longer than the last one's."""
+    sets = [falling(tasks), dict.fromkeys(tasks, 1.0)]
+    return {"weights": sets, "ratio": (tasks[0], tasks[-1]), "thresholds": [1.0], "dwell": 1, "beta": 0.5}
+
+
+REQUIRED: dict[str, Callable[[Sequence[str]], Options]] = {
+    "Static": lambda tasks: {"weights": falling(tasks)},
+    "Mixture": lambda tasks: {"term": tasks[0], "alpha": 0.3},
+    "Curriculum": lambda tasks: {"plan": "complexity_cascade", "terms": list(tasks)},
+    "Switch": switched,
+}
 """Options that must be given, by strategy and from the task names."""
 
 NOTABLE: dict[str, list[Options | Callable[[Sequence[str]], Options]]] = {
@@ -65,6 +83,7 @@ COMPOSED: dict[str, Callable[[], Strategy]] = {
     "Uncertainty under NashMTL": lambda: Stack(Uncertainty(), NashMTL()),
     "averaged MGDA": lambda: WeightAveraging(MGDA()),
     "clipped NashMTL": lambda: ClippedDirection(NashMTL(), max_norm=0.1),
+    "ValueNormalised times GradientNormalised": lambda: Product(ValueNormalised(), GradientNormalised(beta=0.5)),
     "clipped Uncertainty": lambda: ClippedDirection(Uncertainty(), max_norm=0.1),
 }
 
@@ -92,6 +111,7 @@ def _registered(name: str, options: Options | Callable[[Sequence[str]], Options]
         required = REQUIRED.get(name, lambda tasks: {})(tasks)
         strategy = registry.strategies.get(name)(**required, **given)
         strategy.bind(tasks)
+        strategy.begin(RUN)
         return strategy
 
     shown = ", ".join(f"{key}={value}" for key, value in options.items()) if isinstance(options, dict) else "preference"

@@ -7,7 +7,7 @@ from coral_mtl.config.checking import check_values
 from coral_mtl.config.draft import Draft
 from coral_mtl.config.keys import BLOCKS, Keys
 from coral_mtl.config.paths import anchored
-from coral_mtl.config.problems import KeyPath, dotted
+from coral_mtl.documents.problems import KeyPath, dotted
 from coral_mtl.options import options_model
 from coral_mtl.registry import UnknownNameError, canonical_key, strategies
 

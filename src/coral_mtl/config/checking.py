@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from coral_mtl.config.draft import Draft
 from coral_mtl.config.keys import BLOCKS, Keys
-from coral_mtl.config.problems import KeyPath
+from coral_mtl.documents.problems import KeyPath
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -96,8 +96,14 @@ def _report(draft: Draft, keys: Keys, path: KeyPath, errors: list[ErrorDetails])
     else:
         value = errors[0]["input"]
         expected = list(dict.fromkeys(map(_expected, errors)))
-        message = f"expected {' or '.join(expected)}, got {_shown(value)}" if all(expected) else errors[0]["msg"]
-        draft.report(path, message, _advice(path, value, " ".join(expected)) or keys.help(path))
+        message = f"expected {' or '.join(expected)}, got {_shown(value)}" if all(expected) else _said(errors)
+        message, _, said = message.partition("\n")
+        draft.report(path, message, said or _advice(path, value, " ".join(expected)) or keys.help(path))
+
+
+def _said(errors: list[ErrorDetails]) -> str:
+    """The message of the first error that no common word stands for."""
+    return next(error["msg"] for error in errors if not _expected(error))
 
 
 def _known_types(path: KeyPath) -> str:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from coral_mtl.config.keys import default
-from coral_mtl.config.problems import KeyPath, Problem
-from coral_mtl.config.yaml_1_2 import Node
+from coral_mtl.documents.problems import KeyPath, Problem
+from coral_mtl.documents.yaml_1_2 import Node
 
 _MISSING = object()
 
@@ -42,6 +42,11 @@ class Draft:
                 return otherwise
             value = value[key]
         return value
+
+    def mapping(self, path: KeyPath) -> dict[str, Any]:
+        """The mapping written at `path`; empty where there is none, or something else."""
+        value = self.find(path)
+        return value if isinstance(value, dict) else {}
 
     def given(self, path: KeyPath) -> bool:
         """Whether the key at `path` was written."""

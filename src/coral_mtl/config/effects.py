@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from coral_mtl.config.draft import Draft
-from coral_mtl.config.problems import KeyPath
+from coral_mtl.documents.problems import KeyPath
 
 METRIC: KeyPath = ("trainer", "model_selection_metric")
 MODE: KeyPath = ("trainer", "metric_mode")
@@ -31,6 +31,12 @@ def _validation_choice(get: Get, strategy: Any) -> str | None:
     if frequency <= epochs:
         return None
     return f"trainer.val_frequency ({frequency}) is above trainer.epochs ({epochs}), so that the end is validated alone"
+
+
+def _term_weights(get: Get, strategy: Any) -> str | None:
+    if get(("loss", "balance")) == "terms":
+        return "loss.balance is terms, which loss.weighting_strategy weighs, such as with the type Static"
+    return None
 
 
 def _max_nonfinite_steps(get: Get, strategy: Any) -> str | None:
@@ -75,13 +81,20 @@ def _tracker(name: str) -> Callable[[Get, Any], str | None]:
     return rule
 
 
-BETTER = {"accuracy": "max", "r2": "max", "score": "max", "loss": "min", "mae": "min", "rmse": "min"}
+_HIGHER = (
+    *("accuracy", "r2", "score", "mIoU", "mDice", "H-Mean", "pixel_accuracy", "boundary_IoU", "boundary_F1"),
+    *("iou", "above_50", "above_50_95"),
+)
+_LOWER = ["loss", "mae", "rmse", "NLL", "Brier", "ECE"]
+BETTER = {**dict.fromkeys(_HIGHER, "max"), **dict.fromkeys(_LOWER, "min")}
 """Which values of a metric are better, by the last part of its name."""
 
 RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
     ("trainer", "mixed_precision_dtype"): _mixed_precision_dtype,
     MODE: _validation_choice,
     ("trainer", "early_stopping"): _validation_choice,
+    ("optimizer", "plateau"): _validation_choice,
+    ("loss", "term_weights"): _term_weights,
     ("trainer", "max_nonfinite_steps"): _max_nonfinite_steps,
     ("diagnostics", "gradient_every"): _gradient_every,
     ("trackers", "wandb"): _tracker("wandb"),

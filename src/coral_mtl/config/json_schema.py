@@ -5,9 +5,12 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from coral_mtl.config.keys import BLOCKS
+from coral_mtl.config.keys import BLOCKS, KINDS
 from coral_mtl.config.sections import Block, Config
+from coral_mtl.kinds import PLACEHOLDER, alone, written_name
 from coral_mtl.options import options_model
+from coral_mtl.registry import Registry, schedules
+from coral_mtl.schedules import PRESETS
 
 
 class _Untitled(GenerateJsonSchema):
@@ -34,6 +37,9 @@ def json_schema() -> dict[str, Any]:
     schema = sections_schema()
     for block in BLOCKS.values():
         _complete(schema["$defs"][block.__name__], block, schema["$defs"])
+    for registry in KINDS:
+        schema["$defs"][_definition(registry)] = _kinds_of(registry, schema["$defs"])
+    _fill_in(schema)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "coral-mtl configuration"}
 
 
@@ -56,6 +62,37 @@ def _options_of(name: str, block: type[Block], definitions: dict[str, Any]) -> d
     if "required" in options:
         then["required"] = ["params"]
     return {"if": named, "then": then}
+
+
+def _kinds_of(registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """One kind of a registry with its options, or the name of one that needs none."""
+    by_name = {written_name(name): options_schema(registry.get(name)) for name in registry.names()}
+    for options in by_name.values():
+        definitions |= options.pop("$defs", {})
+    mapping = {"type": "object", "properties": by_name, "additionalProperties": False, "minProperties": 1}
+    return {"anyOf": [{"enum": names_alone(registry)}, {**mapping, "maxProperties": 1}]}
+
+
+def names_alone(registry: Registry) -> list[str]:
+    """Return the names that may stand without options: those of classes that need none, and of presets."""
+    return [*alone(registry), *(PRESETS if registry is schedules else ())]
+
+
+def _definition(registry: Registry) -> str:
+    return registry.kind.title().replace(" ", "")
+
+
+def _fill_in(part: Any) -> None:
+    """Let each placeholder that an annotation left in the schema refer to the kinds of its registry."""
+    if isinstance(part, dict):
+        if PLACEHOLDER in part:
+            kind = part.pop(PLACEHOLDER)
+            part["$ref"] = next(f"#/$defs/{_definition(registry)}" for registry in KINDS if registry.kind == kind)
+        for inner in part.values():
+            _fill_in(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            _fill_in(inner)
 
 
 def _any_spelling(name: str) -> str:

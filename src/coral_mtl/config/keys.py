@@ -4,12 +4,15 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from coral_mtl.config.problems import KeyPath, dotted
 from coral_mtl.config.sections import Block, Config, Section
+from coral_mtl.documents.problems import KeyPath, dotted
 from coral_mtl.options import options_of
-from coral_mtl.registry import canonical_key
+from coral_mtl.registry import canonical_key, constraint_modes, constraint_sets, regularisers, schedules
+
+ANY = "*"
+"""Stands in a path for a name that the user chose, or for a position in a list."""
 
 
 def section_of(annotation: Any) -> type[Section] | None:
@@ -24,7 +27,8 @@ def sections(section: type[Section] = Config, path: KeyPath = ()) -> Iterator[tu
     for name, field in section.model_fields.items():
         inner = section_of(field.annotation)
         if inner is not None:
-            yield from sections(inner, (*path, name))
+            several = get_origin(field.annotation) in (list, dict)
+            yield from sections(inner, (*path, name, ANY) if several else (*path, name))
 
 
 SECTIONS: dict[KeyPath, type[Section]] = dict(sections())
@@ -32,6 +36,17 @@ SECTIONS: dict[KeyPath, type[Section]] = dict(sections())
 
 BLOCKS: dict[KeyPath, type[Block]] = {path: section for path, section in SECTIONS.items() if issubclass(section, Block)}
 """The blocks among them."""
+
+KINDS = (schedules, regularisers, constraint_sets, constraint_modes)
+"""What is written in place, as `{kind: {option: value}}`, by the annotations of single keys (see kinds.py)."""
+
+
+def general(path: KeyPath) -> KeyPath:
+    """The path with ANY in the place of names that the user chose and of positions in lists of sections."""
+    found: KeyPath = ()
+    for key in path:
+        found = (*found, ANY if (*found, ANY) in SECTIONS else key)
+    return found
 
 
 def default(path: KeyPath) -> Any:
@@ -67,24 +82,26 @@ class Keys:
 
     def help(self, path: KeyPath) -> str:
         """What the key at `path` means, empty where nothing is said."""
-        return self._help.get(path, "")
+        return self._help.get(general(path), "")
 
     def misplaced(self, path: KeyPath) -> Misplaced:
         """Where the unknown key at `path` belongs, or what it was to be."""
         key = canonical_key(str(path[-1]))
-        siblings = [known for known in self._help if known[:-1] == path[:-1]]
+        beside, path = path[:-1], general(path)
+        siblings = [known for known in self._help if known[:-1] == path[:-1]] or _options_of_kind(path[:-1])
         spelt = [known for known in siblings if canonical_key(str(known[-1])) == key]
         homes = [known for known in self._help if canonical_key(str(known[-1])) == key]
         homes = [known for known in homes if known[: len(path) - 1] == path[:-1]] or homes
         near = _nearest(key, siblings) or _nearest(key, list(self._help))
         if spelt:
-            return Misplaced(f'did you mean "{spelt[0][-1]}"?', spelt[0])
+            return Misplaced(f'did you mean "{spelt[0][-1]}"?', (*beside, spelt[0][-1]))
         if homes:
             return Misplaced(f"that key lives at {' or '.join(map(dotted, homes))}", homes[0])
         if others := self._other_classes(path):
             return Misplaced(f"it is an option of {', '.join(others)}")
         if near:
-            return Misplaced(f'did you mean "{near[-1] if near in siblings else dotted(near)}"?', near)
+            meant, shown = ((*beside, near[-1]), near[-1]) if near in siblings else (near, dotted(near))
+            return Misplaced(f'did you mean "{shown}"?', meant)
         names = ", ".join(str(known[-1]) for known in siblings)
         return Misplaced(f"keys that are known here: {names}" if names else "leave it out: there are no keys here")
 
@@ -94,6 +111,15 @@ class Keys:
         if block is None or path[-2] != "params":
             return []
         return [name for name, cls in _all_classes(block).items() if path[-1] in options_of(cls)]
+
+
+def _options_of_kind(path: KeyPath) -> list[KeyPath]:
+    """The keys at `path` where its last one names a schedule, a constraint or a regulariser (see kinds.py)."""
+    for registry in KINDS:
+        if path and canonical_key(str(path[-1])) in map(canonical_key, registry.names()):
+            cls: Any = registry.get(str(path[-1]))
+            return [(*path, option) for option in options_of(cls)]
+    return []
 
 
 def _optional(path: KeyPath) -> bool:

@@ -12,10 +12,13 @@ from coral_mtl.config.effects import check_effects
 from coral_mtl.config.keys import BLOCKS, Keys, default
 from coral_mtl.config.overrides import apply_overrides
 from coral_mtl.config.paths import anchored
-from coral_mtl.config.problems import ConfigErrors, KeyPath, Place, Problem
 from coral_mtl.config.sections import Config, Section
 from coral_mtl.config.trial import STRATEGY, STUDY, try_out
-from coral_mtl.config.yaml_1_2 import Node, parse
+from coral_mtl.documents.problems import ConfigErrors, KeyPath, Problem
+from coral_mtl.documents.reading import read_mapping
+from coral_mtl.documents.yaml_1_2 import Node
+
+_CONTENTS = "the top of a configuration has sections such as data, model and trainer, see CONFIGS_README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), *, study: bool 
         ConfigErrors: with every problem of the file and the overrides.
     """
     file = Path(path)
-    root, problems = _read(file)
+    root, problems = read_mapping(file, contents=_CONTENTS)
     idle_in_file = _check(file, root, problems).draft.idle
     checked = _check(file, root, problems + apply_overrides(root, overrides))
     draft = checked.draft
@@ -68,31 +71,6 @@ def _check(file: Path, root: Node, problems: list[Problem]) -> _Checked:
     built = try_out(draft, choices)
     check_effects(draft, built.get(STRATEGY))
     return _Checked(draft, config, choices, built)
-
-
-def _read(file: Path) -> tuple[Node, list[Problem]]:
-    """Return the tree of a file whose top is a mapping, and what is wrong with it short of its syntax."""
-
-    def place(line: int = 0, column: int = 0) -> Place:
-        return Place(0, line, column, str(file))
-
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        advice = f"a relative path counts from the current folder, {Path.cwd()}"
-        raise ConfigErrors([Problem(place(), (), f"cannot read this file: {error.strerror}", advice)]) from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode()
-        where = place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-        raise ConfigErrors([Problem(where, (), "not UTF-8 text", "save the file with the encoding UTF-8")]) from None
-    root, problems = parse(text, place)
-    if not isinstance(root.value, dict):
-        what = "empty" if root.value is None else "no mapping of keys to values"
-        advice = "the top of a configuration has sections such as data, model and trainer, see CONFIGS_README.md"
-        raise ConfigErrors([*problems, Problem(root.place, (), f"this file is {what}", advice)])
-    return root, problems
 
 
 def _resolved(checked: _Checked, section: Section, path: KeyPath) -> Any:

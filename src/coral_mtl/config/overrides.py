@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from coral_mtl.config.keys import BLOCKS
-from coral_mtl.config.problems import ConfigErrors, KeyPath, Place, Problem, dotted
-from coral_mtl.config.yaml_1_2 import Node, parse
+from coral_mtl.documents.problems import ConfigErrors, KeyPath, Place, Problem, dotted
+from coral_mtl.documents.yaml_1_2 import Node, parse
 from coral_mtl.registry import canonical_key
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from coral_mtl.config.draft import Draft
-from coral_mtl.config.problems import KeyPath
+from coral_mtl.documents.problems import KeyPath
 
 
 def anchored(draft: Draft, path: KeyPath, value: Any) -> Any:

@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from coral_mtl.config.json_schema import options_schema, sections_schema
-from coral_mtl.config.keys import BLOCKS, SECTIONS
-from coral_mtl.config.problems import KeyPath, dotted
+from coral_mtl.config.json_schema import names_alone, options_schema, sections_schema
+from coral_mtl.config.keys import BLOCKS, KINDS, SECTIONS
 from coral_mtl.config.sections import Block, Config
+from coral_mtl.documents.problems import KeyPath, dotted
+from coral_mtl.kinds import written_name
+from coral_mtl.registry import Registry
 
 Schema = dict[str, Any]
 
@@ -25,7 +27,8 @@ _BOUNDS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "
 
 def reference_tables() -> str:
     """Return the Markdown tables of all sections, and of the options of all registered classes."""
-    return "\n\n".join([*_sections(), *(part for path, block in BLOCKS.items() for part in _options(path, block))])
+    blocks = [part for path, block in BLOCKS.items() if path[-1] != "times" for part in _options(path, block)]
+    return "\n\n".join([*_sections(), *blocks, *(part for registry in KINDS for part in _kinds(registry))])
 
 
 def summary(cls: type) -> str:
@@ -52,6 +55,18 @@ def _options(path: KeyPath, block: type[Block]) -> Iterator[str]:
         yield _table(schema) if schema["properties"] else "No options."
 
 
+def _kinds(registry: Registry) -> Iterator[str]:
+    yield f"## Kinds of {registry.kind}"
+    alone = ", ".join(f"`{name}`" for name in names_alone(registry))
+    yield f"Written as one name with its options; as the name alone: {alone or 'none'}."
+    for name in registry.names():
+        cls = registry.get(name)
+        schema = options_schema(cls)
+        yield f"### `{written_name(name)}`"
+        yield summary(cls)
+        yield _table(schema) if schema["properties"] else "No options."
+
+
 def _table(schema: Schema) -> str:
     rows = [("key", "type", "default", "range", "meaning"), ("---",) * 5, *key_rows(schema)]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
@@ -70,6 +85,8 @@ def key_rows(schema: Schema) -> list[tuple[str, str, str, str, str]]:
 def _type(field: Schema) -> str:
     """The type of a value in words."""
     match field:
+        case {"x-kinds": kind}:
+            words = str(kind)
         case {"anyOf": branches}:
             words = " or ".join(map(_type, branches))
         case {"enum": choices}:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from coral_mtl.config.effects import idle_keys
-from coral_mtl.config.problems import KeyPath
 from coral_mtl.config.sections import Config
-from coral_mtl.config.yaml_1_2 import write
+from coral_mtl.documents.problems import KeyPath
+from coral_mtl.documents.yaml_1_2 import write
 
 
 def dump_config(config: Config) -> str:

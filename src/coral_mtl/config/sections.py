@@ -11,8 +11,11 @@ from pydantic import Field, StringConstraints
 
 from coral_mtl import registry as registries
 from coral_mtl.config.bases import Block, Section
+from coral_mtl.config.course import EarlyStopping, Plateau, Stage
+from coral_mtl.config.restraints import Constraint, ParameterRule, Regulariser
 from coral_mtl.config.study import Study
-from coral_mtl.options import NonNegative, NonNegativeInt, Positive, PositiveInt, ProperFraction
+from coral_mtl.options import NonNegativeInt, Positive, PositiveInt, ProperFraction
+from coral_mtl.schedules import AnySchedule, NonNegativeSchedule
 
 
 class Data(Block):
@@ -27,6 +30,14 @@ class Data(Block):
     )
 
 
+class Augmentations(Block):
+    """Random changes of the training items, for data sets that take them."""
+
+    registry = registries.augmentations
+
+    type: str = Field(default="Augmentations", description="Name of a set of augmentations.")
+
+
 class Model(Block):
     """The network: a trunk that tasks share, and a head for each."""
 
@@ -35,12 +46,21 @@ class Model(Block):
     type: str = Field(description="Name of a model.")
 
 
+class Factor(Block):
+    """A second loss weighting, whose weights multiply the first one's; both look at the losses as they are."""
+
+    registry = registries.strategies
+
+    type: str = Field(description="Name of a loss weighting, see `coral-mtl strategies list`.")
+
+
 class LossWeighting(Block):
     """A loss weighting underneath a gradient strategy, which then balances the gradients of the weighted losses."""
 
     registry = registries.strategies
 
     type: str = Field(description="Name of a loss weighting, see `coral-mtl strategies list`.")
+    times: Factor | None = Field(default=None, description="Loss weighting that multiplies this one; null for none.")
 
 
 class WeightingStrategy(Block):
@@ -51,6 +71,9 @@ class WeightingStrategy(Block):
     type: str = Field(default="Equal", description="Name of a strategy, see `coral-mtl strategies list`.")
     over: LossWeighting | None = Field(
         default=None, description="Loss weighting underneath a gradient strategy; null balances the plain losses."
+    )
+    times: Factor | None = Field(
+        default=None, description="Loss weighting whose weights multiply this one's; null for none."
     )
     weight_averaging: ProperFraction | None = Field(
         default=None, description="Momentum of a moving average of the coefficients (CR-MOGM); null does not average."
@@ -82,6 +105,16 @@ class Loss(Block):
     weighting_strategy: WeightingStrategy = Field(
         default_factory=WeightingStrategy, description="How the tasks are balanced."
     )
+    balance: Literal["tasks", "terms"] = Field(
+        default="tasks",
+        description="What the strategy balances, where a loss has several terms for a task: the `tasks`, each the sum "
+        "of its terms, or the `terms` themselves.",
+    )
+    term_weights: dict[str, NonNegativeSchedule] | None = Field(
+        default=None,
+        description="With `balance: tasks`, weight of a term within its task, by name, fixed or over time; 1 for those "
+        "not named. A term is not evaluated while its weight is 0.",
+    )
 
 
 class Optimizer(Block):
@@ -93,17 +126,32 @@ class Optimizer(Block):
     use_pcgrad_wrapper: bool = Field(
         default=False, description="Put PCGrad on the gradients of the weighted losses; for loss weightings only."
     )
-
-
-class EarlyStopping(Section):
-    """When to stop before the last epoch."""
-
-    patience: PositiveInt = Field(
-        default=5, description="Stop after this many validations in a row without a new best."
+    schedule: AnySchedule | None = Field(
+        default=None,
+        description="Factor on all learning rates over time, by optimiser steps; null leaves it to the type, which "
+        "for most keeps them constant.",
     )
-    min_delta: NonNegative = Field(
-        default=0.0,
-        description="A validation is a new best only if it is better by more than this, in units of the metric.",
+    plateau: Plateau | None = Field(
+        default=None, description="Lower learning rates where a metric stops getting better; null does not."
+    )
+
+
+class Metrics(Block):
+    """What is measured on the validation data."""
+
+    registry = registries.metrics
+
+    type: str = Field(default="MetricSet", description="Name of a set of metrics.")
+
+
+class Evaluator(Block):
+    """How the model is given the images of a validation, and of `coral-mtl evaluate`."""
+
+    registry = registries.inference
+
+    type: str = Field(default="WholeImage", description="Name of a way to predict.")
+    batch_size: PositiveInt | None = Field(
+        default=None, description="Validation samples in a batch; null takes `data.batch_size`."
     )
 
 
@@ -147,6 +195,7 @@ class Trainer(Section):
         default="max", description="Whether larger or smaller values of it are better."
     )
     early_stopping: EarlyStopping | None = Field(default=None, description="When to stop early; null never does.")
+    stages: list[Stage] = Field(default_factory=list, description="What happens at certain times of the run, in order.")
     checkpoint_every: PositiveInt = Field(
         default=200,
         description="Optimiser steps from one saved checkpoint to the next; the end of an epoch is saved always.",
@@ -208,10 +257,22 @@ class Config(Section):
         default=0, description="Seed of the model's first weights and of the order of the samples."
     )
     data: Data
+    augmentations: Augmentations = Field(
+        default_factory=Augmentations, description="Random changes of the training items; none unless asked for."
+    )
     model: Model
     loss: Loss = Field(default_factory=Loss)
     optimizer: Optimizer = Field(default_factory=Optimizer)
+    parameters: list[ParameterRule] = Field(default_factory=list, description="Rules on named parameters, in order.")
+    regularisers: dict[str, Regulariser] = Field(
+        default_factory=dict, description="Prices on parameters that no strategy sees, by a name of your own."
+    )
+    constraints: dict[str, Constraint] = Field(
+        default_factory=dict, description="Sets that parameters stay in, by a name of your own."
+    )
+    metrics: Metrics = Field(default_factory=Metrics)
     trainer: Trainer = Field(default_factory=Trainer)
+    evaluator: Evaluator = Field(default_factory=Evaluator)
     diagnostics: Diagnostics = Field(default_factory=Diagnostics)
     trackers: Trackers = Field(default_factory=Trackers)
     study: Study | None = Field(default=None, description="What `coral-mtl study` searches through.")

@@ -13,14 +13,24 @@ from typing import Any
 from coral_mtl.config.blocks import Choice
 from coral_mtl.config.draft import Draft
 from coral_mtl.config.effects import METRIC
-from coral_mtl.config.problems import KeyPath, dotted
+from coral_mtl.config.times import check_times
+from coral_mtl.documents.problems import KeyPath, dotted
 from coral_mtl.errors import CoralError
+from coral_mtl.registry import takes_augmentations
 
 DATA: KeyPath = ("data",)
+AUGMENTATIONS: KeyPath = ("augmentations",)
+METRICS: KeyPath = ("metrics",)
+EVALUATOR: KeyPath = ("evaluator",)
 LOSS: KeyPath = ("loss",)
+BALANCE: KeyPath = (*LOSS, "balance")
+TERM_WEIGHTS: KeyPath = (*LOSS, "term_weights")
 STRATEGY: KeyPath = ("loss", "weighting_strategy")
 OVER: KeyPath = (*STRATEGY, "over")
-WRAPPER: KeyPath = ("optimizer", "use_pcgrad_wrapper")
+TIMES: KeyPath = (*STRATEGY, "times")
+OVER_TIMES: KeyPath = (*OVER, "times")
+OPTIMIZER: KeyPath = ("optimizer",)
+WRAPPER: KeyPath = (*OPTIMIZER, "use_pcgrad_wrapper")
 STUDY: KeyPath = ("study",)
 
 
@@ -29,19 +39,46 @@ def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, An
     built: dict[KeyPath, Any] = {}
     _check_trackers(draft)
     tasks = _tasks(draft, choices.get(DATA))
+    for path in (AUGMENTATIONS, EVALUATOR):
+        _build(draft, path, choices.get(path))
+    _check_augmentations(draft, choices)
     if tasks is not None:
-        _check_metrics(draft, tasks)
+        metrics = _build(draft, METRICS, choices.get(METRICS), tasks)
+        if metrics is not None:
+            _check_metrics(draft, metrics.names)
         built[LOSS] = _build(draft, LOSS, choices.get(LOSS), tasks)
-    built[STRATEGY] = _build(draft, STRATEGY, choices.get(STRATEGY))
-    built[OVER] = _build(draft, OVER, choices.get(OVER))
+    layers = (STRATEGY, OVER, TIMES, OVER_TIMES)
+    built |= {path: _build(draft, path, choices.get(path)) for path in layers}
     if built[STRATEGY] is not None:
         _check_wrapper(draft, built[STRATEGY], choices[STRATEGY])
         if built[OVER] is not None:
             _check_layers(draft, choices[OVER], built[OVER], choices[STRATEGY], built[STRATEGY])
-    for path in (STRATEGY, OVER):
-        if built.get(LOSS) is not None and built[path] is not None:
-            _bind(draft, built[path], path, choices[path], built[LOSS].terms)
+    for path in (TIMES, OVER_TIMES):
+        if built[path] is not None and built[path[:-1]] is not None:
+            _check_product(draft, path, built[path], built[path[:-1]])
+    if built.get(LOSS) is not None:
+        balanced = _balanced(draft, built[LOSS])
+        for path in layers:
+            if built[path] is not None:
+                _bind(draft, built[path], path, choices[path], balanced)
+    check_times(draft, choices.get(OPTIMIZER), {path: built[path] for path in layers if built[path] is not None})
     return {path: instance for path, instance in built.items() if instance is not None}
+
+
+def _balanced(draft: Draft, loss: Any) -> tuple[str, ...]:
+    """The names of what the strategy balances: the loss's terms, or the tasks that they belong to."""
+    by_task: Mapping[str, Any] = getattr(loss, "terms_by_task", {})
+    if draft.value(BALANCE) == "terms" and all(len(terms) == 1 for terms in by_task.values()):
+        draft.idle[BALANCE] = "the loss has a single term for each task"
+    _check_names(draft, TERM_WEIGHTS, tuple(loss.terms))
+    return tuple(by_task) if by_task and draft.value(BALANCE) == "tasks" else tuple(loss.terms)
+
+
+def _check_names(draft: Draft, path: KeyPath, terms: tuple[str, ...]) -> None:
+    for name in draft.mapping(path):
+        if name not in terms:
+            advice = f"{_suggestion(name, terms)} terms of this loss: {', '.join(terms)}".strip()
+            draft.report((*path, name), f'no term is called "{name}"', advice)
 
 
 def _tasks(draft: Draft, choice: Choice | None) -> Mapping[str, Any] | None:
@@ -98,6 +135,15 @@ def _check_layers(draft: Draft, over: Choice, weighting: Any, above: Choice, str
         draft.report(OVER, message, "leave it out, or take a strategy that works on the Gram matrix")
 
 
+def _check_product(draft: Draft, path: KeyPath, factor: Any, weighting: Any) -> None:
+    """Report what cannot be multiplied: only loss weightings that learn nothing can."""
+    for place, part in ((path, factor), (path[:-1], weighting)):
+        if part.kind != "loss weighting" or part.learned:
+            reason = "learns its weights by a loss of its own" if part.learned else "is a gradient strategy"
+            message = f"{type(part).__name__} {reason}, and cannot be multiplied with another weighting"
+            draft.report((*place, "type"), message, "take loss weightings such as Static and GradientNormalised")
+
+
 def _bind(draft: Draft, strategy: Any, path: KeyPath, choice: Choice, terms: tuple[str, ...]) -> None:
     """Tell the strategy its tasks; where it refuses, the keys among its options that name no task are at fault."""
     try:
@@ -120,11 +166,17 @@ def _check_trackers(draft: Draft) -> None:
             draft.report(("trackers", name), f"needs the package {name!r}, which is not installed", advice)
 
 
-def _check_metrics(draft: Draft, tasks: Mapping[str, Any]) -> None:
-    from coral_mtl.metrics import metric_names  # noqa: PLC0415 - a later stage, and with it torch
+def _check_augmentations(draft: Draft, choices: Mapping[KeyPath, Choice]) -> None:
+    data = choices.get(DATA)
+    if data is not None and draft.given(AUGMENTATIONS) and not takes_augmentations(data.cls):
+        draft.idle[AUGMENTATIONS] = f"{data.name} takes no augmentations"
 
-    names = metric_names(tasks)
+
+def _check_metrics(draft: Draft, names: tuple[str, ...]) -> None:
     found = {METRIC: draft.value(METRIC)}
+    followed = (*STRATEGY, "params", "metric")
+    if isinstance(draft.find(followed), str):
+        found[followed] = draft.find(followed)
     if draft.sure(STUDY):
         objectives = draft.find((*STUDY, "objectives"), [])
         found |= {(*STUDY, "objectives", place, "metric"): each["metric"] for place, each in enumerate(objectives)}

@@ -11,6 +11,7 @@ from coral_mtl.diagnostics.lines import NAME, Remark, as_figure, read_objects
 from coral_mtl.diagnostics.record import FIELDS, SCHEMA
 from coral_mtl.diagnostics.runs import Runs
 from coral_mtl.diagnostics.strategies import canonical_strategy
+from coral_mtl.engine.step import WEIGHTLESS
 from coral_mtl.errors import DataError
 
 _FIGURES = ("unweighted_losses", "task_weights", "gradient_norm", "gradient_cosine_similarity", "descent")
@@ -129,7 +130,7 @@ class _Normaliser:
             strategy=place.strategy or "unknown",
             step=place.step,
             epoch=place.epoch,
-            inactive={name: str(reason) for name, reason in self._mapping("inactive_tasks").items()},
+            inactive=self._inactive(),
             skipped=self._skipped(),
             losses=self._figures("unweighted_losses"),
             weights=self._figures("task_weights"),
@@ -145,6 +146,11 @@ class _Normaliser:
     def _strategy(self) -> str | None:
         name = self._text("strategy_type")
         return canonical_strategy(name) if name is not None and self._foreign else name
+
+    def _inactive(self) -> dict[str, str]:
+        """The tasks that were left out, but for those that were to be left out."""
+        reasons = {name: str(reason) for name, reason in self._mapping("inactive_tasks").items()}
+        return {name: reason for name, reason in reasons.items() if reason != WEIGHTLESS}
 
     def _skipped(self) -> str | None:
         skipped = self._found.get("skipped")

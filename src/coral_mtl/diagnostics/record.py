@@ -1,6 +1,7 @@
 """One line of `loss_diagnostics.jsonl`: what an optimiser step did, as schema v1 (docs/diagnostics.md)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from coral_mtl.diagnostics.strict import strict
@@ -27,6 +28,8 @@ FIELDS = (
     "gradient_update_norm_clipped",
     "descent",
     "solver",
+    "regularisers",
+    "constraints",
 )
 """The fields that the schema itself defines; a strategy's own records have other names."""
 
@@ -42,6 +45,7 @@ class Context:
     epoch: number of the epoch, the first being 0.
     lr: learning rate of the optimiser's first group at this step.
     clip_factor: what clipping multiplied the gradient by, 1 where it had nothing to do.
+    restraints: the fields `regularisers` and `constraints`, empty where they were not measured.
     """
 
     run: str
@@ -51,6 +55,7 @@ class Context:
     epoch: int
     lr: float
     clip_factor: float = 1.0
+    restraints: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_record(step: Step, context: Context) -> dict[str, Any]:
@@ -76,7 +81,8 @@ def make_record(step: Step, context: Context) -> dict[str, Any]:
         "task_weights": dict(step.weights),
         "lr": context.lr,
     }
-    return strict(record | _gradient_figures(step, context) | _solver(step)) | _own(step, context.strategy_type)
+    record |= _gradient_figures(step, context) | _solver(step) | dict(context.restraints)
+    return strict(record) | _own(step, context.strategy_type)
 
 
 def _gradient_figures(step: Step, context: Context) -> dict[str, Any]:

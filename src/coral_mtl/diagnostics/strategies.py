@@ -1,6 +1,7 @@
 """What a strategy name in a record stands for, also where another program wrote it."""
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,9 +25,11 @@ _SUFFIXES = ("strategy", "weighting", "optimizer", "method", "loss")
 def canonical_strategy(name: str) -> str:
     """Return the registered spelling of a strategy or class name: NashMTL for `NashMTLStrategy` or `nash_mtl`.
 
-    The parts of a stack, joined by "+", are looked up each for itself; a name that no strategy has stays as it is.
+    The parts of a stack, joined by "+", and those of a product, joined by "*", are looked up each for itself; a name
+    that no strategy has stays as it is.
     """
-    return "+".join(_canonical_part(part.strip()) for part in name.split("+"))
+    parts = re.split(r"([+*])", name)
+    return "".join(part if part in "+*" else _canonical_part(part.strip()) for part in parts)
 
 
 def _canonical_part(name: str) -> str:
@@ -61,7 +64,7 @@ class Character:
 @functools.lru_cache(maxsize=1024)
 def character(name: str) -> Character | None:
     """Return the character of the strategy with this canonical name; None where a part of it is not registered."""
-    parts = name.split("+")
+    parts = re.split(r"[+*]", name)
     if not set(parts) <= set(strategies.names()):
         return None
     *below, top = (_character(strategies.get(part)) for part in parts)

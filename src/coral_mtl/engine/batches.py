@@ -3,15 +3,23 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from coral_mtl.data.sampler import ResumableSampler
+from coral_mtl.schedules import Horizon
 
 Batch = tuple[Tensor, dict[str, Tensor]]
+
+
+class Splits(Protocol):
+    """What `registry.data` builds: map-style data sets of (inputs, {task: target}), for training and validation."""
+
+    train: Dataset[Any]
+    validation: Dataset[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +35,9 @@ class MicroBatch:
 class Batches:
     """Iterates over (inputs, {task: target}) from where the sampler stands; the last batch of an epoch may be short.
 
-    Items are functions of their index alone, so what comes after `sampler.skip(k * batch_size)` is what an epoch
-    without interruption has after k batches, whatever the workers had loaded ahead.
+    Items are functions of their index alone, or, of a data set with `set_epoch(epoch, *, seed)`, of the sampler's seed
+    and epoch too, so what comes after `sampler.skip(k * batch_size)` is what an epoch without interruption has after k
+    batches, whatever the workers had loaded ahead.
     """
 
     def __init__(
@@ -40,6 +49,8 @@ class Batches:
         num_workers: int,
         device: torch.device,
     ) -> None:
+        self._dataset = dataset
+        self._sampler = sampler
         self._device = device
         self._loader = DataLoader(
             dataset,
@@ -53,11 +64,19 @@ class Batches:
         )
 
     def __iter__(self) -> Iterator[Batch]:
+        if hasattr(self._dataset, "set_epoch"):
+            self._dataset.set_epoch(self._sampler.epoch, seed=self._sampler.seed)
         for inputs, targets in self._loader:
             yield (
                 inputs.to(self._device, non_blocking=True),
                 {task: target.to(self._device, non_blocking=True) for task, target in targets.items()},
             )
+
+
+def run_length(samples: int, window: int, epochs: int) -> Horizon:
+    """Return how many optimiser steps of `window` samples, the last of an epoch maybe of fewer, a run has."""
+    steps_per_epoch = -(-samples // window)
+    return Horizon(epochs * steps_per_epoch, steps_per_epoch)
 
 
 def window(batches: Iterator[Batch], *, samples: int, batch_size: int, at_least: int = 1) -> Iterator[MicroBatch]:

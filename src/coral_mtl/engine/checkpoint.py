@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from coral_mtl.atomic import atomic_writing
+from coral_mtl.documents.settings import changes, told
 from coral_mtl.errors import CheckpointError
 
 FORMAT = 1
@@ -79,7 +80,17 @@ class Checkpoints:
         Raises:
             CheckpointError: it is missing, damaged, or of another run or configuration.
         """
-        path = self.folder / "last.pt"
+        return self._load(self.folder / "last.pt")
+
+    def load_best(self) -> dict[str, Any]:
+        """Return the same of the best validation's checkpoint.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or of another run or configuration.
+        """
+        return self._load(self.folder / "best.pt")
+
+    def _load(self, path: Path) -> dict[str, Any]:
         state = load_checkpoint(path)
         if state["run"] != self.run:
             raise CheckpointError(
@@ -87,8 +98,10 @@ class Checkpoints:
                 "    put the folder's own checkpoint back, or train again"
             )
         if state["config"] != self.config:
+            changed = changes(state["config"], self.config, str(path))
             raise CheckpointError(
                 f"{path}: config.yaml is not what it was when this checkpoint was written, and a run cannot change "
-                "half way\n    put the old config.yaml back, or train the new one as a run of its own"
+                f"half way: {told(changed)}\n    put the old config.yaml back, and go on as another run with: "
+                "coral-mtl resume FOLDER --fork KEY=VALUE"
             )
         return state

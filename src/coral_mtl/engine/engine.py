@@ -1,5 +1,6 @@
 """The heart: named losses go in, one well-chosen gradient comes out in `.grad`, and what happened is returned."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,17 +12,20 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
+from coral_mtl.engine.arriving import Figures
 from coral_mtl.engine.features import FeatureRefresh, require_features
 from coral_mtl.engine.ghost import GhostRows
 from coral_mtl.engine.known import Known
 from coral_mtl.engine.observation import Needs, Observation
+from coral_mtl.engine.predictions import Predictions, prediction_squares
 from coral_mtl.engine.refresh import Refresh
-from coral_mtl.engine.setting import NonFinite, Setting, Specific, host_values
+from coral_mtl.engine.setting import NonFinite, Setting, Specific
 from coral_mtl.engine.sharing import Sharing
-from coral_mtl.engine.step import Space, Step
+from coral_mtl.engine.step import WEIGHTLESS, Space, Step
 from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.terms import Losses, Term, named_terms
 from coral_mtl.errors import StrategyError
+from coral_mtl.schedules import Horizon
 
 RowForm = Literal["auto", "stored", "ghost"]
 Window = Refresh | FeatureRefresh | Known
@@ -49,6 +53,7 @@ class Engine:
         model: nn.Module | Iterable[Tensor] = (),
         *,
         tasks: Sequence[str] | None = None,
+        run: Horizon | None = None,
         shared: Iterable[Tensor] | None = None,
         specific: Specific = "plain",
         nonfinite: NonFinite = "skip",
@@ -64,6 +69,7 @@ class Engine:
                 the losses reach gets its gradient too; the model gives names, and memory of what is shared.
             tasks: the names of all tasks; needed for strategies with learned parameters (Uncertainty) and for losses
                 that come without names.
+            run: how long the run is; needed for options of a strategy that follow a schedule.
             shared: the shared parameters, where the automatic choice is not wanted. All others then get the plain sum
                 of the tasks' gradients.
             specific: what a task's own parameters see: its own gradient, times its loss weight where a loss weighting
@@ -80,6 +86,7 @@ class Engine:
                 1e-3 in the direction. The combination is formed in the parameters' own type.
 
         Raises:
+            ConfigError: a schedule among the strategy's options does not fit the run.
             StrategyError: `shared` is empty, the model is wrapped in DistributedDataParallel, or `gram_on="features"`
                 is asked for with a strategy that works on the coordinates of the parameters' gradients.
         """
@@ -96,7 +103,8 @@ class Engine:
             raise StrategyError(f'{type(strategy).__name__} works on parameters\' gradients: take gram_on="parameters"')
         self.strategy = strategy
         self.tasks = None if tasks is None else tuple(tasks)
-        self.skipped_in_a_row = 0
+        self._skipped_in_a_row = 0
+        self._unsettled: deque[Step] = deque()
         self._specific: Specific = specific
         self._nonfinite: NonFinite = nonfinite
         self.gram_on: Space = gram_on
@@ -106,6 +114,8 @@ class Engine:
         self._window: Window | None = None
         self._steps = 0
         self._known_tasks: list[str] = list(tasks or ())
+        if run is not None:
+            strategy.begin(run)
         if self.tasks is not None:
             strategy.bind(self.tasks)
 
@@ -117,6 +127,7 @@ class Engine:
         accumulate: bool = False,
         measure: bool = False,
         features: Tensor | Sequence[Tensor] | None = None,
+        predictions: Predictions | None = None,
     ) -> Step:
         """Add this step's gradients to `.grad` and return the account of it.
 
@@ -130,10 +141,12 @@ class Engine:
             measure: compute the Gram matrix also where the strategy does not need it (one backward per task).
             features: with `gram_on="features"`, the shared representation as the trunk returned it, or several tensors
                 that together carry everything the heads take from the trunk.
+            predictions: what the model returned, one tensor or several by any name, for strategies that look at the
+                losses' gradients there (`GradientNormalised(at="prediction")`); others do without it.
 
         Raises:
             StrategyError: the losses are not scalars, unknown, or do not depend on any parameter; `features` is
-                missing, not asked for, or bypassed.
+                missing, not asked for, or bypassed; `predictions` are missing, or a loss does not depend on them.
             TrainingError: a non-finite loss or gradient, under `nonfinite="raise"`.
         """
         terms = named_terms(losses, self.tasks)
@@ -144,34 +157,38 @@ class Engine:
             raise StrategyError('features has no effect: build the engine with gram_on="features"')
         window = self._window or self._open(terms, scaler, accumulate, measure)
         self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
+        if self._ghost is not None and not (isinstance(window, Refresh) and window.ghost):
+            self._ghost.forget()  # or the noted inputs would live through the backward pass
         with _calls_of_this_pass(self._ghost), _explained_errors():
+            _look_at_predictions(window.setting, terms, predictions)
             if isinstance(window, FeatureRefresh):
                 window.add(terms, require_features(terms, features))
             else:
                 window.add(terms)
         if accumulate:
             self._window = window
-            return Step(losses=host_values({term.name: term.value for term in terms}), accumulating=True)
+            return Step(losses=Figures({term.name: term.value for term in terms}), accumulating=True)
         return self._finished(window.close())
 
     def _open(self, terms: Sequence[Term], scaler: GradScaler | None, accumulate: bool, measure: bool) -> Window:
+        device = terms[0].value.device
         scaled = scaler is not None and scaler.is_enabled()
-        scale = scaler.scale(torch.ones((), device=terms[0].value.device)) if scaler is not None and scaled else 1.0
+        scale = scaler.scale(torch.ones((), device=device)) if scaler is not None and scaled else 1.0
+        needs = self.strategy.needs_now([term.name for term in terms if term.root is not None])
         setting = Setting(
             strategy=self.strategy,
             sharing=self._sharing,
             specific=self._specific,
             nonfinite=self._nonfinite,
             scale=scale,
-            host_scale=float(scale),
-            scaled=scaled,
             step=self._steps,
+            waits=device.type == "cpu" or self._nonfinite != "skip",
             row_type=self._row_dtype,
+            prediction_squares={} if self.strategy.wants_predictions and needs is not Needs.NOTHING else None,
         )
-        needs = self.strategy.needs_now([term.name for term in terms if term.root is not None])
         known_beforehand = needs is Needs.NOTHING or (needs is Needs.LOSSES and not accumulate)
         if known_beforehand and not measure:
-            return Known(setting)
+            return Known(setting, needs)
         if self.gram_on == "features":
             return FeatureRefresh(setting)
         return Refresh(setting, None if accumulate else self._ghost)
@@ -179,11 +196,26 @@ class Engine:
     def _finished(self, step: Step) -> Step:
         """Count the step, and list the tasks that were left out of it because they are absent or constant."""
         self._known_tasks += [task for task in step.losses if task not in self._known_tasks]
-        absent = {task: "absent" for task in self._known_tasks if task not in step.losses}
+        idle = self.strategy.idle_tasks(self._steps)
+        absent = {t: WEIGHTLESS if t in idle else "absent" for t in self._known_tasks if t not in step.losses}
         constant = {t: "constant" for t in step.losses if t not in step.weights and t not in step.inactive}
-        self.skipped_in_a_row = self.skipped_in_a_row + 1 if step.skipped else 0
+        self._unsettled.append(step)
+        self._settle(wait=False)
         self._steps += not step.skipped
-        return replace(step, inactive=step.inactive | absent | ({} if step.skipped else constant))
+        left_out = absent | ({} if step.skipped else constant)
+        return replace(step, inactive=step.inactive | left_out) if left_out else step
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        """How many of the last steps were skipped one after the other, as far as the device has told."""
+        self._settle(wait=False)
+        return self._skipped_in_a_row
+
+    def _settle(self, *, wait: bool) -> None:
+        while self._unsettled and (wait or (finite := self._unsettled[0].finite) is None or finite.here):
+            step = self._unsettled.popleft()
+            step = step if step.finite is None else step.settled()
+            self._skipped_in_a_row = self._skipped_in_a_row + 1 if step.skipped else 0
 
     def _refuse_hooks(self) -> None:
         for parameter in self._sharing.trainable():
@@ -207,7 +239,7 @@ class Engine:
 
     def observe_after(self, losses: Mapping[str, Tensor]) -> None:
         """Tell the strategy the losses of the same batch after `optimizer.step()`, where it `wants_losses_after`."""
-        values = host_values(dict(losses))
+        values = dict(Figures(losses))
         self.strategy.observe_after(
             Observation(tasks=tuple(values), losses=np.array(list(values.values())), step=self._steps)
         )
@@ -243,11 +275,12 @@ class Engine:
             raise StrategyError(
                 "state_dict was called in the middle of an accumulated step: call it after the last one"
             )
+        self._settle(wait=True)
         return {
             "strategy": self.strategy.state_dict(),
             "sharing": self._sharing.state_dict(),
             "steps": self._steps,
-            "skipped_in_a_row": self.skipped_in_a_row,
+            "skipped_in_a_row": self._skipped_in_a_row,
             "known_tasks": list(self._known_tasks),
         }
 
@@ -256,7 +289,8 @@ class Engine:
         self.strategy.load_state_dict(state["strategy"])
         self._sharing.load_state_dict(state["sharing"])
         self._steps = state["steps"]
-        self.skipped_in_a_row = state["skipped_in_a_row"]
+        self._skipped_in_a_row = state["skipped_in_a_row"]
+        self._unsettled.clear()
         self._known_tasks = list(state["known_tasks"])
         self._window = None
 
@@ -276,6 +310,14 @@ def _ghost_rows(model: object, strategy: Strategy, rows: RowForm) -> GhostRows |
             'rows="ghost" needs a module, and a strategy that works on the Gram matrix\n    leave it at "auto"'
         )
     return None
+
+
+def _look_at_predictions(setting: Setting, terms: Sequence[Term], predictions: Predictions | None) -> None:
+    """Add one micro-batch to the squares at the predictions, where this step's decision looks at them."""
+    total = setting.prediction_squares
+    if total is not None:
+        for task, square in prediction_squares(terms, predictions, setting.scale).items():
+            total[task] = total.get(task, 0.0) + square
 
 
 @contextmanager

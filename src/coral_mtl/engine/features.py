@@ -4,16 +4,14 @@ The rows are dl_t/dZ, (B, F) each, and M_st = <dl_s/dZ, dl_t/dZ>. It bounds the 
 a factor |dZ/dtheta|^2 (Sener & Koltun 2018, section 3.3) and costs hardly more than plain training.
 """
 
-import time
 from collections.abc import Sequence
 
-import numpy as np
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from coral_mtl.engine.observation import Observation
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, is_finite, seed
-from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
+from coral_mtl.engine.measured import measured
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, harvest, is_finite, seed
+from coral_mtl.engine.setting import Setting, account, add_losses
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
@@ -40,8 +38,7 @@ class FeatureRefresh:
         own = [leaf for leaf in Trace(varying).all_leaves(self.setting.sharing) if leaf not in set(behind)]
         self.trunk |= dict.fromkeys(behind)
         self.features.append(features)
-        for term in terms:
-            self.losses[term.name] = self.losses.get(term.name, 0.0) + term.value.double()
+        add_losses(self.losses, terms)
         for term in varying:
             row = harvest([*features, *own], [term], [seed(term, self.setting.scale)], retain_graph=True, only=True)
             add_row(self.rows.setdefault(term.name, {}), row)
@@ -50,31 +47,26 @@ class FeatureRefresh:
         """Decide, run the trunk's backward once, fill `.grad`, and tell what was done."""
         setting = self.setting
         tasks, rows = list(self.rows), list(self.rows.values())
-        losses = host_values(self.losses)
         shared = [z for features in self.features for z in features]
-        gram, precision = gram_matrix(rows, shared)
-        gram /= setting.host_scale**2
-        refused = refused_tasks(tasks, rows, losses, set(shared), gram)
-        chosen = np.array([i for i, task in enumerate(tasks) if task not in refused], dtype=int)
-        if not chosen.size or (refused and setting.must_skip(refused, losses)):
-            return setting.skip(refused, losses)
-        values = np.array([losses[task] for task in tasks])
-        observation = Observation(tuple(tasks), values, gram, precision, setting.step).subset(chosen)
+        found = measured(setting, tasks, rows, shared, self.losses, scale=setting.scale)
+        chosen = found.usable
+        if not chosen.size or (found.refused and setting.must_skip(found.refused, found.losses)):
+            return setting.skip(found.refused, found.losses)
         before = setting.strategy.state_dict()
-        started = time.perf_counter()
-        decision = setting.decide(observation)
-        seconds = time.perf_counter() - started
+        observation = found.observation.subset(chosen)
+        decision, seconds = setting.decide(observation)
         heads = setting.head_coefficients(decision)
         combined = combine([rows[i] for i in chosen], set(shared), decision.coefficients.tolist(), heads)
         update = self._through_trunk(combined)
-        if not is_finite(update):
+        finite = None if setting.waits else setting.disarm(update, {})
+        if finite is None and not is_finite(update):
             setting.strategy.load_state_dict(before)
             refused = dict.fromkeys(observation.tasks, "non-finite gradient")
-            setting.must_skip(refused, losses)
-            return setting.skip(refused, losses)
+            setting.must_skip(refused, found.losses)
+            return setting.skip(refused, found.losses)
         add_to_grad(update)
         setting.add_parameter_gradients(observation)
-        return account(observation, decision, losses, refused, seconds, space="features")
+        return account(observation, decision, found.losses, found.refused, seconds, space="features", finite=finite)
 
     def _through_trunk(self, combined: Row) -> Row:
         update = {leaf: gradient for leaf, gradient in combined.items() if leaf.is_leaf}

@@ -58,14 +58,16 @@ def backward_known(
 
 
 def _seeds(terms: Sequence[Term], factors: Sequence[float], scale: float | Tensor) -> list[Tensor]:
-    return [seed(term, scale) * factor for term, factor in zip(terms, factors, strict=True)]
+    if isinstance(scale, Tensor):  # whose product with a factor would be rounded in its type, not in the loss's
+        return [seed(term, scale) * factor for term, factor in zip(terms, factors, strict=True)]
+    return [seed(term, scale * factor) for term, factor in zip(terms, factors, strict=True)]
 
 
 def _separable(trace: Trace, trunk: set[Node], sharing: Sharing) -> bool:
     """Whether every node before the trunk belongs to one task, and no task's own parameter is out of sight."""
     if any(trace.reached[node].bit_count() > 1 for node in trace.children if node not in trunk):
         return False
-    hidden = sharing.seen - sharing.shared - set(trace.leaves.values())
+    hidden = sharing.own.difference(trace.leaves.values())
     return not hidden or not any("Checkpoint" in node.name() for node in trace.children)
 
 
@@ -73,14 +75,13 @@ def _scale_entries(
     trace: Trace, trunk: set[Node], shared_factors: Sequence[float], own_factors: Sequence[float]
 ) -> list:
     hooks = []
-    for node in trace.children:
-        if node in trunk:
+    for node, children in trace.children.items():
+        if node in trunk or trunk.isdisjoint(children):
             continue
         entries = {i for i, (child, _) in enumerate(node.next_functions) if child in trunk}
-        if entries:
-            task = trace.reached[node].bit_length() - 1
-            ratio = shared_factors[task] / own_factors[task] if own_factors[task] else 0.0
-            hooks.append(node.register_hook(_multiply(entries, ratio)))
+        task = trace.reached[node].bit_length() - 1
+        ratio = shared_factors[task] / own_factors[task] if own_factors[task] else 0.0
+        hooks.append(node.register_hook(_multiply(entries, ratio)))
     return hooks
 
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.grad import conv2d_weight
 
-from coral_mtl.engine.rows import Row, inner_products
+from coral_mtl.engine.gram import Block, inner_products
+from coral_mtl.engine.rows import Row
 from coral_mtl.engine.sharing import Trace
 
 PANEL = 256
@@ -164,7 +164,8 @@ class GhostRows:
         d_out, d_in = module.weight.shape[0], module.weight[0].numel()
         ease, size = EASE[type(module)], d_in * d_out
         products = positions * (positions + min(positions, PANEL)) / 2
-        ghost = products * (d_in + tasks * d_out) + ease * positions * size + tasks * HANDLING
+        handling = tasks * HANDLING * torch.get_num_threads()  # done by one thread, unlike multiplications
+        ghost = products * (d_in + tasks * d_out) + ease * positions * size + handling
         stored = tasks * (ease * positions + UPKEEP) * size
         return (
             "" if ghost < stored else f"its stored rows are cheaper ({positions} positions, a {d_out} x {d_in} weight)"
@@ -222,8 +223,8 @@ class GhostPass:
     def _is_reached(self, calls: Sequence[Call], task: int) -> bool:
         return any(call.node in self._outputs[task] for call in calls)
 
-    def gram(self) -> np.ndarray:
-        """(T, T) inner products of the tasks' gradients on the ghost layers' weights, in one copy to the host."""
+    def blocks(self) -> list[Block]:
+        """Inner products of the tasks' gradients on the ghost layers' weights, still on their devices."""
         tasks = len(self._outputs)
         halves: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
         for module, calls in self._calls.items():
@@ -233,10 +234,7 @@ class GhostPass:
             half = inner_products(_half_kernel_products(x, outputs), outputs)
             place = (half.device, present)
             halves[place] = halves[place] + half if place in halves else half
-        gram = np.zeros((tasks, tasks))
-        for (_, present), half in halves.items():
-            gram[np.ix_(present, present)] += (half + half.T).cpu().numpy()
-        return gram
+        return [(present, half + half.T) for (_, present), half in halves.items()]
 
     def combined(self, coefficients: Mapping[int, float]) -> Row:
         """sum_t c_t dW_t of every ghost layer, over the tasks in `coefficients`, by their position."""

@@ -1,24 +1,32 @@
 """One optimiser step whose coefficients are known before the backward pass: one backward for any number of tasks."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
+from coral_mtl.engine.arriving import Figures
 from coral_mtl.engine.frontier import backward_known
 from coral_mtl.engine.observation import Decision, Needs, Observation
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, is_finite
-from coral_mtl.engine.setting import Setting, account, host_values
+from coral_mtl.engine.setting import Setting, account, add_losses
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
 
 
 class Known:
-    """Runs one backward per micro-batch, with coefficients from the strategy's state and the losses."""
+    """Runs one backward per micro-batch, with coefficients from the strategy's state and the losses.
 
-    def __init__(self, setting: Setting) -> None:
+    Where neither the strategy nor the setting waits for the losses, they are left on their way to the host.
+    """
+
+    def __init__(self, setting: Setting, needs: Needs) -> None:
         self.setting = setting
-        self.losses: dict[str, float] = {}
+        self.needs = needs
+        self.looks = setting.waits or needs > Needs.NOTHING or bool(setting.strategy.parameters())
+        self.losses: dict[str, Tensor] = {}
+        self.seen: dict[str, float] = {}
         self.update: Row = {}
         self.refused: dict[str, str] = {}
         self.uncached: dict[str, str] = {}
@@ -28,19 +36,34 @@ class Known:
 
     def add(self, terms: Sequence[Term]) -> None:
         """Decide from the state at the beginning of the step, and run one backward with the decision."""
+        first = not self.losses
         if self.decided is not None:
             self.setting.strategy.load_state_dict(self.state)
-        values = host_values({term.name: term.value for term in terms})
-        for name, value in values.items():
-            self.losses[name] = self.losses.get(name, 0.0) + value
-        self.refused |= {name: "non-finite loss" for name, value in values.items() if not np.isfinite(value)}
+        add_losses(self.losses, terms)
+        values = self._look(terms) if self.looks else dict.fromkeys((term.name for term in terms), np.nan)
+        self.refused |= self.setting.refused_at_predictions()
         if self.refused and self.setting.must_skip(self.refused, values):
             return
         usable = [term for term in terms if term.root is not None and term.name not in self.refused]
-        known = [term for term in usable if self.setting.strategy.needs_now([term.name]) < Needs.GRAM]
-        self.uncached |= {t.name: "first seen in the middle of a step" for t in usable if t not in known}
-        if known:
-            self._backward(known, values)
+        if not first:
+            usable = self._known(usable)
+        if usable:
+            self._backward(usable, values)
+
+    def _known(self, terms: Sequence[Term]) -> list[Term]:
+        """The terms whose tasks ask for no more than the first micro-batch's did."""
+        new = {term.name for term in terms if self.setting.strategy.needs_now([term.name]) > self.needs}
+        self.uncached |= dict.fromkeys(new, "first seen in the middle of a step")
+        return [term for term in terms if term.name not in new]
+
+    def _look(self, terms: Sequence[Term]) -> dict[str, float]:
+        """Wait for the losses of a micro-batch, and refuse those that are not finite."""
+        values = dict(Figures({term.name: term.value for term in terms}))
+        for name, value in values.items():
+            self.seen[name] = self.seen.get(name, 0.0) + value
+            if not np.isfinite(value):
+                self.refused[name] = "non-finite loss"
+        return values
 
     def _backward(self, terms: Sequence[Term], values: dict[str, float]) -> None:
         setting = self.setting
@@ -48,37 +71,39 @@ class Known:
             tasks=tuple(term.name for term in terms),
             losses=np.array([values[term.name] for term in terms]),
             step=setting.step,
+            prediction_norms=setting.prediction_norms([term.name for term in terms]),
         )
-        started = time.perf_counter()
-        decision = setting.decide(observation)
-        self.seconds += time.perf_counter() - started
+        decision, seconds = setting.decide(observation)
+        self.seconds += seconds
         self.decided = observation, decision
-        heads = setting.head_coefficients(decision)
-        row = backward_known(terms, decision.coefficients.tolist(), heads, setting.sharing, setting.scale)
-        add_row(self.update, row)
+        shared, own = decision.coefficients.tolist(), setting.head_coefficients(decision)
+        moving = [i for i in range(len(terms)) if shared[i] or own[i]]  # what has weight 0 is not differentiated
+        if moving:
+            chosen, (shared, own) = [terms[i] for i in moving], ([f[i] for i in moving] for f in (shared, own))
+            add_row(self.update, backward_known(chosen, shared, own, setting.sharing, setting.scale))
 
     def close(self) -> Step:
         """Fill `.grad`, and tell what was done."""
         setting = self.setting
-        if self.decided is None or (self.refused and setting.must_skip(self.refused, self.losses)):
-            return self._skip()
+        losses = self.seen if self.looks else Figures(self.losses)
+        if self.decided is None or (self.refused and setting.must_skip(self.refused, losses)):
+            return self._skip(losses)
         observation, decision = self.decided
-        if not is_finite(self.update):
+        finite = None if setting.waits else setting.disarm(self.update, self.losses)
+        if finite is None and not is_finite(self.update):
             self.refused = self._blame(observation)
-            setting.must_skip(self.refused, self.losses)  # raises if asked to; the sum cannot be taken apart
-            return self._skip()
+            setting.must_skip(self.refused, losses)  # raises if asked to; the sum cannot be taken apart
+            return self._skip(losses)
         add_to_grad(self.update)
-        whole = Observation(
-            tasks=observation.tasks,
-            losses=np.array([self.losses[task] for task in observation.tasks]),
-            step=setting.step,
-        )
-        setting.add_parameter_gradients(whole)
-        return account(whole, decision, self.losses, self.refused | self.uncached, self.seconds)
+        if self.looks:
+            observation = replace(observation, losses=np.array([losses[task] for task in observation.tasks]))
+            setting.add_parameter_gradients(observation)
+        left_out = self.refused | self.uncached
+        return account(observation, decision, losses, left_out, self.seconds, finite=finite)
 
-    def _skip(self) -> Step:
+    def _skip(self, losses: Mapping[str, float]) -> Step:
         self.setting.strategy.load_state_dict(self.state)
-        return self.setting.skip(self.refused, self.losses)
+        return self.setting.skip(self.refused, losses)
 
     def _blame(self, observation: Observation) -> dict[str, str]:
         """Name the tasks whose own parameters got a non-finite gradient, or all tasks where only shared ones did."""

@@ -61,6 +61,7 @@ class Observation:
     precision: relative rounding error of the entries of `gram` (2e-16 for float64 gradients, about 1e-6 for float32).
     step: number of optimiser steps decided before this one.
     rows: the gradients themselves, for strategies that need them.
+    prediction_norms: (T,) norms |dl_t/dP| at the predictions, for strategies that want them.
     """
 
     tasks: tuple[str, ...]
@@ -69,6 +70,7 @@ class Observation:
     precision: float = 2.3e-16
     step: int = 0
     rows: RawRows | None = None
+    prediction_norms: np.ndarray | None = None
 
     @property
     def norms(self) -> np.ndarray:
@@ -87,12 +89,22 @@ class Observation:
             raise StrategyError("this strategy needs the gradients themselves, and this observation has none")
         return self.rows
 
+    def require_prediction_norms(self) -> np.ndarray:
+        """Return `prediction_norms`; raise StrategyError where none were computed."""
+        if self.prediction_norms is None:
+            raise StrategyError("this strategy needs the gradients at the predictions, and this observation has none")
+        return self.prediction_norms
+
     def subset(self, chosen: np.ndarray) -> "Observation":
         """Return the observation of the tasks at the indices `chosen` alone."""
-        gram = None if self.gram is None else self.gram[np.ix_(chosen, chosen)]
-        rows = None if self.rows is None else self.rows.subset(chosen.tolist())
-        tasks = tuple(self.tasks[i] for i in chosen)
-        return replace(self, tasks=tasks, losses=self.losses[chosen], gram=gram, rows=rows)
+        return replace(
+            self,
+            tasks=tuple(self.tasks[i] for i in chosen),
+            losses=self.losses[chosen],
+            gram=None if self.gram is None else self.gram[np.ix_(chosen, chosen)],
+            rows=None if self.rows is None else self.rows.subset(chosen.tolist()),
+            prediction_norms=None if self.prediction_norms is None else self.prediction_norms[chosen],
+        )
 
     def weighted(self, weights: np.ndarray) -> "Observation":
         """Return the observation of the losses w_t l_t, whose gradients are w_t g_t."""

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 NumberFormat = Literal["float32", "bfloat16", "float16"]
 
@@ -18,6 +19,10 @@ class Precision:
     def autocast(self) -> torch.autocast:
         """The context in which the model and the loss run."""
         return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32)
+
+    def scale(self, term: Tensor) -> Tensor:
+        """Multiply a term of the loss with what `unscale` takes off again."""
+        return term if self.scaler is None else self.scaler.scale(term)
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
         """Bring `.grad` to its true size, for clipping."""

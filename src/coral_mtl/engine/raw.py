@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coral_mtl.engine.rows import Row, gram_matrix
+from coral_mtl.engine.gram import gram_matrix
+from coral_mtl.engine.rows import Row
 
 
 class CollectedRows:

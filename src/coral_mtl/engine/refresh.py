@@ -1,17 +1,20 @@
 """One optimiser step that computes every task's gradient by itself: a row per task, a Gram matrix, a decision."""
 
-import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from torch import Tensor
 
+from coral_mtl.engine.arriving import fetch
 from coral_mtl.engine.ghost import GhostPass, GhostRows
-from coral_mtl.engine.observation import Decision, Needs, Observation
+from coral_mtl.engine.gram import gram_matrix
+from coral_mtl.engine.measured import measured
+from coral_mtl.engine.observation import Decision, Needs
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, gram_matrix, harvest, multiply, narrow, seed
-from coral_mtl.engine.setting import Setting, account, host_values, refused_tasks
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, harvest, multiply, narrow, seed
+from coral_mtl.engine.setting import Setting, account, add_losses
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
@@ -37,13 +40,12 @@ class Refresh:
     def add(self, terms: Sequence[Term]) -> None:
         """Take the rows of one micro-batch; the last backward pass frees the graph."""
         varying = [term for term in terms if term.root is not None]
-        trace = Trace(varying)
+        trace = Trace(varying, heads_only=self.ghost is None and self.setting.sharing.closed)
         leaves = trace.all_leaves(self.setting.sharing)
         self._zeros_are_absent |= trace.compiled
         rows = self.batches[self.micro_batches % len(self.batches)]
         self.micro_batches += 1
-        for term in terms:
-            self.losses[term.name] = self.losses.get(term.name, 0.0) + term.value.double()
+        add_losses(self.losses, terms)
         if self.ghost is not None and self._ghost_rows(self.ghost, varying, trace, leaves):
             return
         for term in varying:
@@ -84,32 +86,18 @@ class Refresh:
         batches = [[rows.get(task, {}) for task in tasks] for rows in self.batches]
         scale = self._unscale(batches)
         whole = batches[0] if len(batches) == 1 else [_total([rows[i] for rows in batches]) for i in range(len(tasks))]
-        losses = host_values(self.losses)
-        shared = setting.sharing.learn(self._reached(tasks, whole))
-        parameters = _in_order(whole, shared)
-        gram, precision = gram_matrix(whole, parameters)
-        if self.ghost_pass is not None:
-            gram += self.ghost_pass.gram()
-        gram /= scale**2
-        refused = refused_tasks(tasks, whole, losses, shared, gram)
-        chosen = np.array([i for i, task in enumerate(tasks) if task not in refused], dtype=int)
-        if not chosen.size or (refused and setting.must_skip(refused, losses)):
-            return setting.skip(refused, losses)
-        observation = Observation(
-            tasks=tuple(tasks),
-            losses=np.array([losses[task] for task in tasks]),
-            gram=gram,
-            precision=precision,
-            step=setting.step,
-            rows=CollectedRows(setting.sharing.names(parameters), parameters, batches) if self._needs_rows else None,
-        ).subset(chosen)
-        started = time.perf_counter()
-        decision = setting.decide(observation)
-        seconds = time.perf_counter() - started
+        parameters = _in_order(whole, setting.sharing.learn(self._reached(tasks, whole)))
+        ghosts = self.ghost_pass.blocks() if self.ghost_pass is not None else ()
+        found = measured(setting, tasks, whole, parameters, self.losses, scale=scale, ghosts=ghosts)
+        chosen = found.usable
+        if not chosen.size or (found.refused and setting.must_skip(found.refused, found.losses)):
+            return setting.skip(found.refused, found.losses)
+        raw = CollectedRows(setting.sharing.names(parameters), parameters, batches) if self._needs_rows else None
+        observation = replace(found.observation, rows=raw).subset(chosen)
+        decision, seconds = setting.decide(observation)
         rows = [whole[i] for i in chosen]
-        step = account(
-            observation, decision, losses, refused, seconds, extended_gram=_extended_gram(rows, parameters, decision)
-        )
+        extended = _extended_gram(rows, parameters, decision)
+        step = account(observation, decision, found.losses, found.refused, seconds, extended_gram=extended)
         self.batches = []
         self._apply(rows, parameters, decision, chosen.tolist())
         setting.add_parameter_gradients(observation)
@@ -123,19 +111,19 @@ class Refresh:
                 f"    call backward(losses, accumulate=True) for all but the last of {len(self.batches)} micro-batches"
             )
 
-    def _unscale(self, batches: list[list[Row]]) -> float:
+    def _unscale(self, batches: list[list[Row]]) -> float | Tensor:
         """Take a GradScaler's factor off the rows that the strategy will see; return what is left on them."""
         if not self._needs_rows:
-            return self.setting.host_scale
+            return self.setting.scale
         for row in (row for rows in batches for row in rows):
-            multiply(row, 1 / self.setting.host_scale)
+            multiply(row, 1 / self.setting.scale)
         return 1.0
 
     def _reached(self, tasks: Sequence[str], rows: Sequence[Row]) -> dict[str, Iterable[Tensor]]:
         """The parameters that each task reached, those of ghost layers among them."""
         reached: dict[str, Iterable[Tensor]] = {}
         for position, (task, row) in enumerate(zip(tasks, rows, strict=True)):
-            stored = [leaf for leaf, gradient in row.items() if not self._zeros_are_absent or bool(gradient.any())]
+            stored = _nonzero(row) if self._zeros_are_absent else list(row)
             reached[task] = stored if self.ghost_pass is None else [*stored, *self.ghost_pass.reached(position)]
         return reached
 
@@ -148,7 +136,7 @@ class Refresh:
         if decision.direction is not None:
             result |= dict(zip(parameters, decision.direction, strict=True))
         if self._needs_rows:
-            multiply(result, setting.host_scale)
+            multiply(result, setting.scale)
         add_to_grad(result)
 
 
@@ -158,6 +146,12 @@ def _extended_gram(rows: list[Row], parameters: list[Tensor], decision: Decision
         return None
     direction = dict(zip(parameters, decision.direction, strict=True))
     return gram_matrix([*rows, direction], parameters)[0]
+
+
+def _nonzero(row: Row) -> list[Tensor]:
+    """The parameters whose gradient is not zero throughout."""
+    flags = fetch([gradient.any() for gradient in row.values()])
+    return [leaf for leaf, nonzero in zip(row, flags, strict=True) if nonzero]
 
 
 def _total(rows: Sequence[Row]) -> Row:

@@ -1,6 +1,7 @@
 """What a trainer tells those who watch it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from coral_mtl.engine.step import Step
 
@@ -15,6 +16,7 @@ class StepReport:
     account: what the engine did.
     lr: learning rate of the step, of the first parameter group.
     clip_factor: what clipping multiplied the gradient by, 1 where it was short enough or is not clipped.
+    restraints: prices of regularisers and violations of constraints after the step, where they were measured.
     """
 
     number: int
@@ -23,6 +25,7 @@ class StepReport:
     account: Step
     lr: float
     clip_factor: float
+    restraints: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ class Observer:
 
     def on_validation(self, report: ValidationReport) -> None:
         """Told after every validation."""
+
+    def on_note(self, note: str) -> None:
+        """Told what a controller did, such as the beginning of a stage."""
 
     def on_save(self) -> None:
         """Told before a checkpoint is written: what was told so far must outlive a crash after it."""

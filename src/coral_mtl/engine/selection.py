@@ -43,6 +43,10 @@ class ModelSelection:
         self.best = value
         return True
 
+    def forgive(self) -> None:
+        """Let patience begin anew; the best value so far stays."""
+        self._mark, self._stale = None, 0
+
     def _leads(self, value: float, other: float | None, margin: float) -> bool:
         if math.isnan(value):
             return False

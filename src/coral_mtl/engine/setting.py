@@ -1,5 +1,6 @@
 """What one optimiser step is done with, and the rules that hold however its gradients are computed."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coral_mtl.engine.arriving import Arriving
 from coral_mtl.engine.observation import Decision, Observation
-from coral_mtl.engine.rows import Row, add_to_grad, is_finite
+from coral_mtl.engine.rows import Row, add_to_grad, all_finite
 from coral_mtl.engine.sharing import Sharing
-from coral_mtl.engine.step import Space, Step
+from coral_mtl.engine.step import Space, Step, reasons
 from coral_mtl.engine.strategy import Strategy
+from coral_mtl.engine.terms import Term
 from coral_mtl.errors import StrategyError, TrainingError
 
 Specific = Literal["plain", "weighted"]
@@ -23,9 +26,13 @@ NonFinite = Literal["skip", "raise", "drop"]
 class Setting:
     """The strategy, the parameters' owners, and the policies of one step.
 
-    scale: factor of a GradScaler on every gradient (1 without one); `host_scale` is the same as a number.
+    scale: factor of a GradScaler on every gradient; 1 without one.
     step: number of optimiser steps decided before.
+    waits: whether a step ends when its gradient is known to be finite; else it is left to the GPU to make one that is
+        not harmless.
     row_type: the type in which rows are held between a task's backward pass and the combination; None: their own.
+    prediction_squares: |dl_t/dP|^2 at the predictions by task, added up over the micro-batches so far; None where this
+        step's decision does not look at them.
     """
 
     strategy: Strategy
@@ -33,13 +40,34 @@ class Setting:
     specific: Specific
     nonfinite: NonFinite
     scale: float | Tensor
-    host_scale: float
-    scaled: bool
     step: int
+    waits: bool = True
     row_type: torch.dtype | None = None
+    prediction_squares: dict[str, float] | None = None
 
-    def decide(self, observation: Observation) -> Decision:
-        """Ask the strategy; raise StrategyError if it answers with something that is not a finite number per task."""
+    def prediction_norms(self, tasks: Sequence[str]) -> np.ndarray | None:
+        """(T,) norms of the gradients at the predictions, where they are looked at; 0 for a constant loss."""
+        if self.prediction_squares is None:
+            return None
+        return np.sqrt([self.prediction_squares.get(task, 0.0) for task in tasks])
+
+    def refused_at_predictions(self) -> dict[str, str]:
+        """The tasks whose gradient at the predictions is not finite."""
+        squares = self.prediction_squares or {}
+        return {task: "non-finite gradient" for task, square in squares.items() if not np.isfinite(square)}
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a GradScaler is at work."""
+        return isinstance(self.scale, Tensor)
+
+    def decide(self, observation: Observation) -> tuple[Decision, float]:
+        """Ask the strategy, and tell the seconds it took.
+
+        Raises:
+            StrategyError: it answers with something that is not a finite number per task.
+        """
+        started = time.perf_counter()
         decision = self.strategy.decide(observation)
         coefficients = decision.coefficients
         if coefficients.shape != (len(observation.tasks),) or not np.isfinite(coefficients).all():
@@ -47,7 +75,7 @@ class Setting:
                 f"{type(self.strategy).__name__} returned the coefficients {coefficients} for {observation.tasks}: "
                 "one finite number per task is needed"
             )
-        return decision
+        return decision, time.perf_counter() - started
 
     def head_coefficients(self, decision: Decision) -> list[float]:
         """Factors on the gradients of task-specific parameters: loss weights, or the coefficients if asked for."""
@@ -74,12 +102,25 @@ class Setting:
             )
         return self.nonfinite == "skip"
 
-    def skip(self, refused: Mapping[str, str], losses: dict[str, float]) -> Step:
+    def skip(self, refused: Mapping[str, str], losses: Mapping[str, float]) -> Step:
         """Return the account of a step that changes nothing; show a GradScaler the overflow, so that it backs off."""
-        reason = "; ".join(f"{why} of task {task!r}" for task, why in refused.items()) or "no task has a gradient"
         if self.scaled:
             self._show_overflow()
-        return Step(inactive=dict(refused), losses=losses, skipped=reason)
+        return Step(inactive=dict(refused), losses=losses, skipped=reasons(refused))
+
+    def disarm(self, update: Row, losses: Mapping[str, Tensor]) -> Arriving:
+        """Make an update harmless where it or a loss is not finite, and return, on its way, whether all were finite.
+
+        It becomes zero; under a GradScaler, NaN, which the scaler takes for the overflow that it is.
+        """
+        gradients = list(update.values())
+        finite = all_finite(gradients)
+        for loss in losses.values():
+            finite = finite & loss.isfinite().to(finite.device, non_blocking=True)
+        harmless = float("nan") if self.scaled else 0.0
+        for gradient in gradients:
+            gradient.masked_fill_(finite.logical_not().to(gradient.device, non_blocking=True), harmless)
+        return Arriving([finite])
 
     def _show_overflow(self) -> None:
         parameters = self.sharing.trainable()
@@ -88,33 +129,21 @@ class Setting:
 
     def add_parameter_gradients(self, observation: Observation) -> None:
         """Fill `.grad` of the strategy's own learned parameters."""
-        gradients = self.strategy.parameter_gradients(observation)
-        add_to_grad({parameter: gradient * self.host_scale for parameter, gradient in gradients})
-
-
-def refused_tasks(
-    tasks: Sequence[str], rows: Sequence[Row], losses: Mapping[str, float], shared: set[Tensor], gram: np.ndarray
-) -> dict[str, str]:
-    """Return the tasks whose loss, shared gradient (seen by its square in `gram`) or own gradient is not finite."""
-    refused = {}
-    for task, row, square in zip(tasks, rows, np.diag(gram), strict=True):
-        own = {parameter: gradient for parameter, gradient in row.items() if parameter not in shared}
-        if not np.isfinite(losses[task]):
-            refused[task] = "non-finite loss"
-        elif not np.isfinite(square) or not is_finite(own):
-            refused[task] = "non-finite gradient"
-    return refused
+        for parameter, gradient in self.strategy.parameter_gradients(observation):
+            scale = self.scale.to(gradient.device) if isinstance(self.scale, Tensor) else self.scale
+            add_to_grad({parameter: gradient * scale})
 
 
 def account(
     observation: Observation,
     decision: Decision,
-    losses: dict[str, float],
+    losses: Mapping[str, float],
     refused: Mapping[str, str],
     seconds: float,
     *,
     extended_gram: np.ndarray | None = None,
     space: Space = "parameters",
+    finite: Arriving | None = None,
 ) -> Step:
     """Put the figures of a step together; a task with an exactly zero shared gradient is listed as inactive.
 
@@ -126,6 +155,7 @@ def account(
         seconds: how long the strategy took.
         extended_gram: the Gram matrix with the direction in its last row, where that is no combination of gradients.
         space: where gradients were measured.
+        finite: on its way, whether everything was finite, where nobody waited for that.
     """
     tasks, gram = observation.tasks, observation.gram
     active = np.arange(len(tasks)) if gram is None else np.flatnonzero(observation.norms)
@@ -155,12 +185,11 @@ def account(
         solution=decision.solution,
         solver_seconds=seconds,
         records=decision.records,
+        finite=finite,
     )
 
 
-def host_values(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Bring scalars to the host in one copy."""
-    if not values:
-        return {}
-    stacked = torch.stack([value.reshape(()) for value in values.values()]).double()
-    return dict(zip(values, stacked.tolist(), strict=True))
+def add_losses(total: dict[str, Tensor], terms: Sequence[Term]) -> None:
+    """Add the losses of one micro-batch to those of the micro-batches before it."""
+    for term in terms:
+        total[term.name] = total[term.name].double() + term.value if term.name in total else term.value

@@ -49,7 +49,7 @@ class Sharing:
         """Whether the heads alone show all parameters that belong to one task, so that all behind them are shared."""
         visible = set(trace.leaves.values())
         new = any(leaf in self._names and leaf not in self._owner for leaf in visible)
-        return self._given is None and not new and self.seen - self._shared <= visible
+        return self._given is None and not new and self.own <= visible
 
     def trainable(self) -> list[Tensor]:
         """The model's parameters that require a gradient now."""
@@ -65,9 +65,9 @@ class Sharing:
         return None if parameter in self.shared else self._owner.get(parameter)
 
     @property
-    def seen(self) -> set[Tensor]:
-        """The parameters that any task has reached so far."""
-        return set(self._owner)
+    def own(self) -> set[Tensor]:
+        """The parameters that one task alone has reached so far."""
+        return self._owner.keys() - self.shared
 
     def names(self, parameters: Iterable[Tensor]) -> list[str]:
         """The names of `parameters`; a tensor that the model does not know is called "leaf"."""
@@ -127,7 +127,7 @@ class Trace:
     @property
     def compiled(self) -> bool:
         """Whether torch.compile made a part of the graph, whose backward pass returns zeros for what is not reached."""
-        return any("CompiledFunction" in node.name() for node in self.children)
+        return any("CompiledFunction" in node.name() for node in self.reached)
 
     def uses_of_leaves(self) -> dict[Tensor, int]:
         """How many edges of the graph lead to each leaf."""
@@ -156,6 +156,11 @@ class Trace:
 
 
 Children = dict[Node, list[Node]]
+
+NOTHING: list[Node] = []
+
+ACCUMULATION = 2**64 - 1
+"""The number of a node that accumulates a gradient: these run before all others, and nothing is behind them."""
 
 
 def _everything(roots: Mapping[Node, int], stop: Set[Node]) -> tuple[Children, dict[Node, int]]:
@@ -189,13 +194,20 @@ def _heads(roots: Mapping[Node, int]) -> tuple[Children, dict[Node, int]]:
     heapify(ahead)
     while ahead:
         node = heappop(ahead)[-1]
-        if reached[node].bit_count() > 1:
+        tasks = reached[node]
+        if tasks & (tasks - 1):
             continue
         children[node] = _children(node)
         for child in children[node]:
-            if child not in reached:
-                heappush(ahead, (-child._sequence_nr(), len(reached), child))
-            reached[child] = reached.get(child, 0) | reached[node]
+            if child in reached:
+                reached[child] |= tasks
+                continue
+            reached[child] = tasks
+            number = child._sequence_nr()
+            if number == ACCUMULATION:
+                children[child] = NOTHING
+            else:
+                heappush(ahead, (-number, len(reached), child))
     return children, reached
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
 from coral_mtl.engine.strategy import GradientStrategy, LossWeighting, State, Strategy
 from coral_mtl.errors import StrategyError
+from coral_mtl.schedules import Horizon
 
 
 class Stack(Strategy):
@@ -38,6 +39,7 @@ class Stack(Strategy):
         self.strategy = strategy
         self.update_frequency = strategy.update_frequency
         self.wants_losses_after = weighting.wants_losses_after
+        self.wants_predictions = weighting.wants_predictions
 
     @property
     def promises(self) -> Promises:
@@ -50,6 +52,10 @@ class Stack(Strategy):
         self.weighting.bind(tasks)
         self.strategy.bind(tasks)
 
+    def begin(self, run: Horizon) -> None:
+        self.weighting.begin(run)
+        self.strategy.begin(run)
+
     def parameters(self) -> list[nn.Parameter]:
         return self.weighting.parameters()
 
@@ -58,6 +64,13 @@ class Stack(Strategy):
 
     def parameter_gradients(self, observation: Observation) -> list[tuple[nn.Parameter, Tensor]]:
         return self.weighting.parameter_gradients(observation)
+
+    def idle_tasks(self, step: int) -> frozenset[str]:
+        return self.weighting.idle_tasks(step)
+
+    def observe_validation(self, metrics: Mapping[str, float]) -> None:
+        self.weighting.observe_validation(metrics)
+        self.strategy.observe_validation(metrics)
 
     def needs_now(self, tasks: Sequence[str]) -> Needs:
         return max(self.weighting.needs_now(tasks), self.strategy.needs_now(tasks))

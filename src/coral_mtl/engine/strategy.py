@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
 from coral_mtl.options import PositiveInt
+from coral_mtl.schedules import Horizon
 
 State = dict[str, Any]
 
@@ -35,6 +36,12 @@ class Strategy(ABC):
     wants_losses_after: bool = False
     """Whether the strategy is to be told the losses of the same batch after the optimiser's step (`observe_after`)."""
 
+    wants_predictions: bool = False
+    """Whether decisions look at the norms of the losses' gradients at the predictions (`prediction_norms`)."""
+
+    learned: bool = False
+    """Whether weights are learned by a loss of the strategy's own, such as Uncertainty's."""
+
     steady: ClassVar[Literal["always", "without conflict", "at bounds", "never"]] = "never"
     """When coefficients rightly stay what they are for many steps; at any other time weights that never move are a sign
     that the strategy is not in use. `at bounds`: where the solution lies at the limits of what coefficients may be."""
@@ -50,6 +57,9 @@ class Strategy(ABC):
 
     def bind(self, tasks: Sequence[str]) -> None:
         """Learn the task names before training starts; strategies with learned parameters create them here."""
+
+    def begin(self, run: Horizon) -> None:
+        """Learn how long the run is before it starts; strategies whose options are schedules bind them here."""
 
     def parameters(self) -> list[nn.Parameter]:
         """Parameters that the user's optimiser is to train, such as Uncertainty's log-variances."""
@@ -68,12 +78,19 @@ class Strategy(ABC):
         """What the next decision will look at: `needs`, or less where cached coefficients will be reused."""
         return self.needs
 
+    def idle_tasks(self, step: int) -> frozenset[str]:
+        """Tasks whose weight at a step is exactly 0 whatever their losses are, so that these need not be computed."""
+        return frozenset()
+
     @abstractmethod
     def decide(self, observation: Observation) -> Decision:
         """Return this step's decision and advance the strategy's state by one step."""
 
     def observe_after(self, observation: Observation) -> None:
         """Told the losses of the same batch after the optimiser's step, where `wants_losses_after`."""
+
+    def observe_validation(self, metrics: Mapping[str, float]) -> None:
+        """Told the metrics of every validation, for strategies that follow one."""
 
     def end_epoch(self) -> None:
         """Told at the end of every epoch, for strategies that average over epochs."""

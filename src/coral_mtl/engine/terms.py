@@ -1,7 +1,7 @@
 """What `Engine.backward` is given: named scalar losses, each with the point of the autograd graph where it starts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
@@ -11,8 +11,7 @@ from coral_mtl.errors import StrategyError
 Losses = Mapping[str, Tensor] | Sequence[Tensor] | Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One task's loss: its name, its detached value, and its root in the graph (None for a constant)."""
 
     name: str

@@ -1,28 +1,34 @@
 """The training loop, for any model, loss and strategy."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
-from torch.utils.data import Dataset
 
+from coral_mtl.config.course import Plateau
 from coral_mtl.config.sections import Trainer as Settings
 from coral_mtl.data.sampler import ResumableSampler
-from coral_mtl.engine.batches import Batch, Batches, MicroBatch, window
+from coral_mtl.engine.batches import Batch, Batches, MicroBatch, Splits, run_length, window
 from coral_mtl.engine.checkpoint import Checkpoints
+from coral_mtl.engine.controllers import Controllers
 from coral_mtl.engine.engine import Engine
+from coral_mtl.engine.forward import Forward
 from coral_mtl.engine.optimizer import ScheduledOptimizer
 from coral_mtl.engine.precision import Precision
 from coral_mtl.engine.randomness import deterministic_algorithms, generators_state, load_generators_state
 from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
-from coral_mtl.engine.selection import ModelSelection
+from coral_mtl.engine.restraints import Restraints
 from coral_mtl.engine.step import Step
+from coral_mtl.engine.validation import validate
 from coral_mtl.errors import ConfigError, TrainingError
+from coral_mtl.inference import Inference, WholeImage
+from coral_mtl.losses.objective import Objective
 from coral_mtl.metrics import MetricSet
+from coral_mtl.parameters import Treatment, keep_frozen_in_eval
 
 
 class Outcome(StrEnum):
@@ -31,13 +37,6 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     STOPPED_EARLY = "stopped early"
     INTERRUPTED = "interrupted"
-
-
-class Splits(Protocol):
-    """What `registry.data` builds: map-style data sets of (inputs, {task: target}), for training and validation."""
-
-    train: Dataset[Any]
-    validation: Dataset[Any]
 
 
 class _StopAsked(Exception):  # noqa: N818 - nothing went wrong
@@ -50,7 +49,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        loss: Callable[[Any, dict[str, Tensor]], dict[str, Tensor]],
+        objective: Objective,
         engine: Engine,
         optimizer: ScheduledOptimizer,
         data: Splits,
@@ -61,6 +60,11 @@ class Trainer:
         num_workers: int = 0,
         seed: int = 0,
         gradient_every: int = 50,
+        restraints: Restraints | None = None,
+        plateau: Plateau | None = None,
+        treatments: Mapping[str, Treatment] | None = None,
+        inference: Inference | None = None,
+        validation_batch_size: int | None = None,
         checkpoints: Checkpoints | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -72,13 +76,18 @@ class Trainer:
             batch_size: samples in a micro-batch.
             num_workers: processes that load batches; 0 loads in this one (default 0).
             seed: seed of the order of the samples (default 0).
-            gradient_every: steps between measurements of the gradients for the diagnostics (default 50).
+            gradient_every: steps between measurements of gradients and restraints for the diagnostics (default 50).
+            restraints: regularisers and constraints on the model's parameters (default: none).
+            plateau: the section `optimizer.plateau` of a configuration (default: none).
+            treatments: which parameters are frozen, by name (default: none).
+            inference: how the model is given the inputs of a validation (default: as they are).
+            validation_batch_size: samples in a batch of a validation (default: `batch_size`).
             checkpoints: where to save; None saves nothing (default None).
             observers: told of every step, validation and checkpoint.
 
         Raises:
-            ConfigError: `settings.model_selection_metric` is none of the metrics, or gradients are to be compared on
-                features that the model does not show.
+            ConfigError: `settings.model_selection_metric` is none of the metrics, stages do not fit the run, or
+                gradients are to be compared on features that the model does not show.
         """
         if settings.model_selection_metric not in metrics.names:
             raise ConfigError(
@@ -86,14 +95,7 @@ class Trainer:
                 f"    this run produces: {', '.join(metrics.names)}",
                 option="model_selection_metric",
             )
-        if engine.gram_on == "features" and not (hasattr(model, "represent") and hasattr(model, "predict")):
-            raise ConfigError(
-                f"{type(model).__name__} does not show its shared features, which gram_on: features needs\n"
-                "    give it the methods represent(inputs) and predict(features), or take gram_on: parameters",
-                option="gram_on",
-            )
         self.model = model
-        self.loss = loss
         self.engine = engine
         self.optimizer = optimizer.optimizer
         self.schedule = optimizer.schedule
@@ -103,19 +105,19 @@ class Trainer:
         self.precision = Precision(
             self.device, settings.mixed_precision_dtype if settings.use_mixed_precision else "float32"
         )
-        stopping = settings.early_stopping
-        self.selection = ModelSelection(
-            mode=settings.metric_mode,
-            patience=stopping.patience if stopping else None,
-            min_delta=stopping.min_delta if stopping else 0.0,
-        )
+        self.restraints = restraints or Restraints()
+        self._forward = Forward(model, objective, self.precision, engine.gram_on)
+        self._treatments = treatments or {}
         self.sampler = ResumableSampler(len(data.train), seed=seed)  # type: ignore[arg-type]
         in_order = ResumableSampler(len(data.validation), shuffle=False)  # type: ignore[arg-type]
-        batches = partial(Batches, batch_size=batch_size, num_workers=num_workers, device=self.device)
-        self._training = batches(data.train, self.sampler)
-        self._validation = batches(data.validation, in_order)
+        batches = partial(Batches, num_workers=num_workers, device=self.device)
+        self._training = batches(data.train, self.sampler, batch_size=batch_size)
+        self._validation = batches(data.validation, in_order, batch_size=validation_batch_size or batch_size)
+        self._inference = inference or WholeImage()
         self._batch_size = batch_size
         self._window_size = batch_size * settings.gradient_accumulation_steps
+        run = run_length(self.sampler.length, self._window_size, settings.epochs)
+        self.controllers = Controllers(settings, plateau, run, model, optimizer)
         self._gradient_every = gradient_every
         self._checkpoints = checkpoints
         self._observers = observers
@@ -138,7 +140,7 @@ class Trainer:
             try:
                 if self.step == 0:
                     self._save()
-                while self.sampler.epoch < self.settings.epochs and not self.selection.exhausted:
+                while self.sampler.epoch < self.settings.epochs and not self.controllers.selection.exhausted:
                     self._train_epoch()
                     self._end_epoch()
             except _StopAsked:
@@ -151,10 +153,17 @@ class Trainer:
         """Whether all samples of the present epoch were seen, and its end was not reached yet."""
         return self.sampler.position == self.sampler.length
 
+    @property
+    def clock(self) -> int:
+        """Optimiser steps applied so far, by which all schedules go; skipped steps do not count."""
+        return self.schedule.last_epoch
+
     def _train_epoch(self) -> None:
         self.model.train()
+        keep_frozen_in_eval(self.model, self._treatments)
         batches = iter(self._training)
         while not self.validation_due:
+            self._note(self.controllers.before_step(self.clock))
             report = self.take_step(batches)
             for observer in self._observers:
                 observer.on_step(report)
@@ -166,25 +175,32 @@ class Trainer:
                 )
             if self.step % self.settings.checkpoint_every == 0:
                 self._save()
-            if self._stop():
-                raise _StopAsked
+            self._stop_if_asked()
 
     def take_step(self, batches: Iterator[Batch]) -> StepReport:
-        """One optimiser step: losses -> their one gradient -> unscale -> clip -> update -> advance the clock."""
-        lr = float(self.schedule.get_last_lr()[0])
+        """One optimiser step: losses -> their one gradient -> restraints -> unscale -> clip -> update -> clock."""
+        clock, lr = self.clock, float(self.schedule.get_last_lr()[0])
+        measure = self.step % self._gradient_every == 0
+        without = self.engine.strategy.idle_tasks(clock)
+        figures: dict[str, Any] = {}
         self.optimizer.zero_grad()
         samples = min(self._window_size, self.sampler.length - self.sampler.position)
         window = self._window(batches, samples)
-        account = self._backward(window)
+        account = self._backward(window, without, measure=measure)
+        if not account.skipped:
+            self.restraints.add_gradients(clock, self.precision.scale)
+            self.restraints.before_step()
         self.precision.unscale(self.optimizer)
         clip_factor = self._clip()
         self.precision.step(self.optimizer)
         if not account.skipped:
+            self.restraints.after_step(clock, self.optimizer)
+            figures = self.restraints.figures(clock) if measure else {}
+            self._observe_after(window, without)
             self.schedule.step()
-            self._observe_after(window)
         self.sampler.skip(samples)
         self.step += 1
-        return StepReport(self.step, self.micro_step, self.sampler.epoch, account, lr, clip_factor)
+        return StepReport(self.step, self.micro_step, self.sampler.epoch, account, lr, clip_factor, figures)
 
     def _window(self, batches: Iterator[Batch], samples: int) -> Iterable[MicroBatch]:
         """The micro-batches of the next step."""
@@ -192,33 +208,20 @@ class Trainer:
         found = window(batches, samples=samples, batch_size=self._batch_size, at_least=strategy.batches)
         return list(found) if strategy.wants_losses_after else found
 
-    def _backward(self, window: Iterable[MicroBatch]) -> Step:
-        measure = self.step % self._gradient_every == 0
+    def _backward(self, window: Iterable[MicroBatch], without: Collection[str], *, measure: bool) -> Step:
         for part in window:
-            losses, features = self._losses(part)
+            losses, seen = self._forward(part, self.clock, without)
             account = self.engine.backward(
-                losses, scaler=self.precision.scaler, accumulate=not part.last, measure=measure, features=features
+                losses, scaler=self.precision.scaler, accumulate=not part.last, measure=measure, **seen
             )
             self.micro_step += 1
         return account
 
-    def _losses(self, part: MicroBatch) -> tuple[dict[str, Tensor], Any]:
-        """The losses times the part's share, and the shared features where the engine looks at these."""
-        features = None
-        with self.precision.autocast():
-            if self.engine.gram_on == "features":
-                features = self.model.represent(part.inputs)  # type: ignore[operator]
-                predictions = self.model.predict(features)  # type: ignore[operator]
-            else:
-                predictions = self.model(part.inputs)
-            losses = self.loss(predictions, part.targets)
-        return {task: loss * part.share for task, loss in losses.items()}, features
-
     @torch.no_grad()
-    def _observe_after(self, window: Iterable[MicroBatch]) -> None:
+    def _observe_after(self, window: Iterable[MicroBatch], without: Collection[str]) -> None:
         """Tell a strategy that asks for it what the step made of the losses on its own samples."""
         if self.engine.strategy.wants_losses_after:
-            parts = [self._losses(part)[0] for part in window]
+            parts = [self._forward(part, self.clock, without)[0] for part in window]
             tasks = dict.fromkeys(task for losses in parts for task in losses)
             self.engine.observe_after(
                 {task: torch.stack([losses[task] for losses in parts if task in losses]).sum() for task in tasks}
@@ -239,25 +242,27 @@ class Trainer:
         self.engine.end_epoch()
         self.sampler.set_epoch(epoch + 1)
         if metrics is not None:
-            best = self.selection.update(metrics[self.settings.model_selection_metric])
+            best, done = self.controllers.after_validation(metrics[self.settings.model_selection_metric])
+            self.engine.strategy.observe_validation(metrics)
             for observer in self._observers:
                 observer.on_validation(ValidationReport(epoch, self.step, metrics, best))
+            self._note(done)
             if best:
                 self._save(best=True)
         self._save()
 
-    @torch.no_grad()
+    def _note(self, done: Iterable[str]) -> None:
+        for note in done:
+            for observer in self._observers:
+                observer.on_note(f"step {self.step}: {note}")
+
     def validate(self) -> dict[str, float]:
         """Return the metrics of the validation data; nothing that the run depends on changes."""
-        self.model.eval()
-        self.metrics.reset()
-        for inputs, targets in self._validation:
-            with self.precision.autocast():
-                predictions = self.model(inputs)
-            self.metrics.update(predictions, targets)
-            if self._stop():
-                raise _StopAsked
-        return self.metrics.compute()
+        return validate(self.model, self._validation, self.metrics, self.precision, self._inference, self._stop_if_asked)
+
+    def _stop_if_asked(self, *batch: object) -> None:
+        if self._stop():
+            raise _StopAsked
 
     def _save(self, *, best: bool = False) -> None:
         if self._checkpoints is None:
@@ -271,13 +276,7 @@ class Trainer:
         return {
             "step": self.step,
             "micro_step": self.micro_step,
-            "sampler": self.sampler.state_dict(),
-            "model": self.model.state_dict(),
-            "engine": self.engine.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.precision.scaler.state_dict() if self.precision.scaler else None,
-            "selection": self.selection.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts().items()},
             "generators": generators_state(),
         }
 
@@ -285,12 +284,19 @@ class Trainer:
         """Restore what `state_dict` returned; raise CheckpointError where that was of other data."""
         self.step = state["step"]
         self.micro_step = state["micro_step"]
-        self.sampler.load_state_dict(state["sampler"])
-        self.model.load_state_dict(state["model"])
-        self.engine.load_state_dict(state["engine"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.precision.scaler:
-            self.precision.scaler.load_state_dict(state["scaler"])
-        self.selection.load_state_dict(state["selection"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         load_generators_state(state["generators"])
+
+    def _parts(self) -> dict[str, Any]:
+        """The parts with a state of their own."""
+        parts = {
+            "sampler": self.sampler,
+            "model": self.model,
+            "engine": self.engine,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "controllers": self.controllers,
+            "restraints": self.restraints,
+        }
+        return parts | ({"scaler": self.precision.scaler} if self.precision.scaler else {})

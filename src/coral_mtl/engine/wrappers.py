@@ -13,6 +13,7 @@ from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
 from coral_mtl.engine.strategy import State, Strategy
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import Positive, ProperFraction, checked
+from coral_mtl.schedules import Horizon
 
 
 class Wrapper(Strategy):
@@ -26,6 +27,7 @@ class Wrapper(Strategy):
         self.batches = strategy.batches
         self.update_frequency = strategy.update_frequency
         self.wants_losses_after = strategy.wants_losses_after
+        self.wants_predictions = strategy.wants_predictions
 
     @property
     def promises(self) -> Promises:
@@ -33,6 +35,9 @@ class Wrapper(Strategy):
 
     def bind(self, tasks: Sequence[str]) -> None:
         self.strategy.bind(tasks)
+
+    def begin(self, run: Horizon) -> None:
+        self.strategy.begin(run)
 
     def parameters(self) -> list[nn.Parameter]:
         return self.strategy.parameters()
@@ -45,6 +50,9 @@ class Wrapper(Strategy):
 
     def needs_now(self, tasks: Sequence[str]) -> Needs:
         return self.strategy.needs_now(tasks)
+
+    def observe_validation(self, metrics: Mapping[str, float]) -> None:
+        self.strategy.observe_validation(metrics)
 
     def observe_after(self, observation: Observation) -> None:
         self.strategy.observe_after(observation)

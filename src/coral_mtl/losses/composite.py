@@ -1,4 +1,4 @@
-"""One loss term per task, by the kind of the task."""
+"""One loss term per task, by the kind of the task, and a price on tasks that contradict each other."""
 
 from collections.abc import Mapping
 
@@ -6,29 +6,66 @@ import torch
 
 from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
-from coral_mtl.errors import DataError
-from coral_mtl.losses.elements import element_losses, labelled
-from coral_mtl.options import ProperFraction
+from coral_mtl.losses.elements import element_losses, labelled, prediction_of
+from coral_mtl.losses.segmentation.consistency import Consistency
+from coral_mtl.losses.segmentation.mixture import Mixture, OfOneTask, PrimaryLoss
+from coral_mtl.losses.segmentation.terms import SegmentationTerms
+from coral_mtl.options import Fraction, NonNegative, ProperFraction
 
 
 @registry.losses.register
 class CompositeHierarchical:
-    """The mean over labelled elements of cross-entropy (classification) or squared error (regression), by task."""
+    """One term per task: HybridLoss (segmentation), mean cross-entropy (classification) or squared error (regression).
 
-    def __init__(self, tasks: Mapping[str, TaskSpec], *, label_smoothing: ProperFraction = 0.0) -> None:
-        """Create one term for each of `tasks`.
+    `w_consistency` adds to each segmentation task its share of the price on contradictions between tasks (see
+    Consistency): part of what the task wants, whatever weight a strategy gives it. It is no term of its own, because a
+    strategy would bargain with it as with a task, and because it would make every head a shared parameter.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskSpec],
+        *,
+        primary_loss_type: PrimaryLoss = "focal",
+        hybrid_alpha: Fraction = 0.5,
+        focal_gamma: NonNegative = 2.0,
+        dice_smooth: NonNegative = 1.0,
+        ignore_index: int | None = None,
+        task_specific: dict[str, OfOneTask] | None = None,
+        w_consistency: NonNegative = 0.0,
+        label_smoothing: ProperFraction = 0.0,
+    ) -> None:
+        """Create one term for each of `tasks`; all options but the last are for segmentation tasks.
 
         Args:
+            primary_loss_type: loss of the single pixels, focal or cross_entropy (default focal).
+            hybrid_alpha: share of that loss, from 0 to 1; the rest is Dice (default 0.5).
+            focal_gamma: how much less pixels count that are right already; 0 is cross-entropy (default 2.0).
+            dice_smooth: pixels added above and below the ratio of Dice, which soften the verdict on small classes
+                (default 1.0).
+            ignore_index: class whose pixels are not counted, beside pixels without a label (default null: none).
+            task_specific: other values of these options for single tasks, by task name, and `class_weights`: the weight
+                of each class's pixels in the focal loss or cross-entropy, as a list, or by name with 1 for the others
+                (default null: none).
+            w_consistency: price of a contradiction between two tasks that is certain (default 0.0).
             label_smoothing: share e of a label that is spread evenly over all classes, target (1-e) onehot + e/C; for
                 classification tasks (default 0.0).
         """
         self.tasks = dict(tasks)
         self.label_smoothing = label_smoothing
+        self.w_consistency = w_consistency
+        segmentations = {name: task for name, task in self.tasks.items() if task.kind == "segmentation"}
+        common = Mixture(primary_loss_type, hybrid_alpha, focal_gamma, dice_smooth, ignore_index)
+        self.segmentation = SegmentationTerms(segmentations, common, task_specific)
+        self.consistency = Consistency(segmentations)
 
     def unused_options(self) -> dict[str, str]:
-        if any(task.kind == "classification" for task in self.tasks.values()):
-            return {}
-        return {"label_smoothing": "no task of this data set is a classification"}
+        unused = self.segmentation.unused_options()
+        if not self.consistency.tables:
+            unused["w_consistency"] = "no two tasks of this data set can contradict each other"
+        if not any(task.kind == "classification" for task in self.tasks.values()):
+            unused["label_smoothing"] = "no task of this data set is a classification"
+        return unused
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -43,11 +80,21 @@ class CompositeHierarchical:
         A batch in which no element of a task has a label gives that task the loss 0 with a gradient of 0. Raise
         DataError where a prediction is missing or of the wrong shape.
         """
-        return {task: self._term(task, predictions, targets[task]) for task in self.tasks if task in targets}
+        segmented = self._segmented(predictions, targets)
+        return {
+            task: segmented[task] if task in segmented else self._mean(task, prediction_of(task, predictions), target)
+            for task, target in ((task, targets[task]) for task in self.tasks if task in targets)
+        }
 
-    def _term(self, task: str, predictions: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-        if task not in predictions:
-            raise DataError(f"the model predicts {', '.join(predictions)} and nothing for the task {task!r}")
+    def _segmented(
+        self, predictions: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        pixels = self.segmentation.pixels(predictions, targets)
+        losses = self.segmentation.losses(pixels)
+        shares = self.consistency.shares(pixels) if self.w_consistency else {}
+        return losses | {task: losses[task] + self.w_consistency * share for task, share in shares.items()}
+
+    def _mean(self, task: str, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         spec = self.tasks[task]
-        losses = element_losses(spec, predictions[task], target, label_smoothing=self.label_smoothing)
+        losses = element_losses(spec, prediction, target, label_smoothing=self.label_smoothing)
         return losses.sum() / labelled(spec, target).sum().clamp(min=1)

@@ -1,5 +1,7 @@
 """The loss of each labelled element, by the kind of its task: what training averages and validation sums up."""
 
+from collections.abc import Mapping
+
 import torch
 from torch.nn import functional
 
@@ -15,8 +17,8 @@ def element_losses(
     Elements without a label have loss 0. Half precisions are computed in float32. Raise DataError where the shapes of
     prediction and target do not fit (see TaskSpec).
     """
-    _check_shapes(task, prediction, target)
-    prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
+    check_shapes(task, prediction, target)
+    prediction = in_full_precision(prediction)
     if task.kind == "regression":
         return functional.mse_loss(prediction, target.to(prediction.dtype), reduction="none")
     return functional.cross_entropy(
@@ -31,11 +33,25 @@ def labelled(task: TaskSpec, target: torch.Tensor) -> torch.Tensor:
     return target != task.ignore_index
 
 
-def _check_shapes(task: TaskSpec, prediction: torch.Tensor, target: torch.Tensor) -> None:
+def in_full_precision(prediction: torch.Tensor) -> torch.Tensor:
+    """Return float32 for half precisions, and what is float32 or float64 as it is."""
+    return prediction.to(torch.promote_types(prediction.dtype, torch.float32))
+
+
+def check_shapes(task: TaskSpec, prediction: torch.Tensor, target: torch.Tensor) -> None:
+    """Raise DataError where the shapes of prediction and target do not fit (see TaskSpec)."""
     batch, *cells = target.shape
-    expected = (batch, task.size, *(cells if task.kind == "classification" else cells[1:]))
-    if prediction.shape != expected or (task.kind == "regression" and target.shape != expected):
+    expected = (batch, task.size, *(cells[1:] if task.kind == "regression" else cells))
+    misshapen = {"regression": target.shape != expected, "segmentation": target.ndim != 3, "classification": False}
+    if prediction.shape != expected or misshapen[task.kind]:
         raise DataError(
             f"a {task.kind} target of shape {tuple(target.shape)} and a prediction of shape {tuple(prediction.shape)} "
             f"do not fit a task of size {task.size}"
         )
+
+
+def prediction_of(task: str, predictions: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the model's prediction for a task; raise DataError where there is none."""
+    if task not in predictions:
+        raise DataError(f"the model predicts {', '.join(predictions)} and nothing for the task {task!r}")
+    return predictions[task]

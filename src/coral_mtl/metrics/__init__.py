@@ -1,5 +1,5 @@
 """Metrics: figures over a whole validation set, exact whatever the batches."""
 
-from coral_mtl.metrics.metric_set import MetricSet, metric_names
+from coral_mtl.metrics.metric_set import MetricSet
 
-__all__ = ["MetricSet", "metric_names"]
+__all__ = ["MetricSet"]

@@ -9,6 +9,7 @@ from torch import nn
 from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.errors import ConfigError
+from coral_mtl.models.naming import by_task
 from coral_mtl.options import PositiveInt, ProperFraction
 
 
@@ -52,7 +53,7 @@ class SharedTrunk(nn.Module):
             nn.ReLU(),
             nn.Dropout(dropout),
         )
-        self.heads = nn.ModuleDict({_module_name(task): nn.Linear(features, spec.size) for task, spec in tasks.items()})
+        self.heads = by_task({task: nn.Linear(features, spec.size) for task, spec in tasks.items()})
 
     def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the logits or values of every task, each of shape (N, size)."""
@@ -80,11 +81,3 @@ def _cells(input_shape: tuple[int, ...], depth: int) -> int:
             option="depth",
         )
     return (input_shape[1] >> depth) * (input_shape[2] >> depth)
-
-
-def _module_name(task: str) -> str:
-    if "." in task or hasattr(nn.ModuleDict, task):
-        raise ConfigError(
-            f"a task of SharedTrunk cannot be called {task!r}: no PyTorch module can\n    rename the task"
-        )
-    return task

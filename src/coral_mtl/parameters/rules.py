@@ -1,6 +1,7 @@
 """Ordered rules on named parameters: learning rate, weight decay, frozen, begun anew."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -8,6 +9,8 @@ from torch import nn
 
 from coral_mtl.errors import ConfigError
 from coral_mtl.parameters.matching import matching_names
+
+NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def keep_frozen_in_eval(model: nn.Module, treated: Mapping[str, Treatment]) -> N
 
     def visit(prefix: str, module: nn.Module) -> None:
         names = [f"{prefix}{name}" for name, _ in module.named_parameters()]
-        if names and all(treated[name].frozen for name in names):
+        if names and all(treated.get(_unparametrised(name), Treatment()).frozen for name in names):
             module.eval()
             return
         for name, child in module.named_children():
@@ -100,26 +103,41 @@ def keep_frozen_in_eval(model: nn.Module, treated: Mapping[str, Treatment]) -> N
 
 
 def parameter_groups(
-    model: nn.Module, treated: Mapping[str, Treatment], *, lr: float, weight_decay: float
+    named_parameters: NamedParameters,
+    treated: Mapping[str, Treatment] | None = None,
+    *,
+    lr: float,
+    weight_decay: float,
 ) -> list[dict[str, Any]]:
     """Return optimiser groups of the trained parameters: one for each learning rate and weight decay among them.
 
     Each has its own `lr`, so that a schedule of factors keeps their ratios, and the names of its parameters in `names`.
-    Without a rule about it, 1-D parameters and biases have no weight decay.
+    Those with weight decay come first. Without a rule about it, 1-D parameters and biases have none. A reparametrised
+    parameter is treated as what it stands for. Raise ConfigError where nothing is trained.
     """
     groups: dict[tuple[float, float], dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
-        treatment = treated[name]
-        if treatment.frozen:
+    for name, parameter in named_parameters:
+        if not parameter.requires_grad:
             continue
+        meant = _unparametrised(name)
+        treatment = (treated or {}).get(meant, Treatment())
         decay = treatment.weight_decay
         if decay is None:
-            decay = 0.0 if parameter.ndim <= 1 or name.endswith("bias") else weight_decay
+            decay = 0.0 if parameter.ndim <= 1 or meant.endswith("bias") else weight_decay
         key = (treatment.lr_factor * lr, decay)
         group = groups.setdefault(key, {"params": [], "names": [], "lr": key[0], "weight_decay": key[1]})
         group["params"].append(parameter)
         group["names"].append(name)
-    return list(groups.values())
+    if not groups:
+        raise ConfigError(
+            "every parameter is frozen: there is nothing to train\n    leave out a rule with frozen: true"
+        )
+    return sorted(groups.values(), key=lambda group: not group["weight_decay"])
+
+
+def _unparametrised(name: str) -> str:
+    """The name that a parameter had before a constraint reparametrised it."""
+    return re.sub(r"parametrizations\.(\w+)\.original$", r"\1", name)
 
 
 def _reset(prefix: str, module: nn.Module, anew: list[str], staying: list[str]) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coral_mtl.config.problems import ConfigErrors
 from coral_mtl.diagnostics.curves import Curves
 from coral_mtl.diagnostics.diagnosis import Diagnosis, diagnose
 from coral_mtl.diagnostics.lines import find_file
 from coral_mtl.diagnostics.reader import Record
 from coral_mtl.diagnostics.timeline import Timeline
 from coral_mtl.diagnostics.validation import read_validations
+from coral_mtl.documents.problems import ConfigErrors
 from coral_mtl.errors import DataError
 from coral_mtl.report.comparison import assessed, comparison_file, read_comparison
 from coral_mtl.running.folder import CONFIG, METRICS, RUN

@@ -41,6 +41,9 @@ class Lines(Observer):
         best = "  best so far" if report.best else ""
         self._write(f"epoch {report.epoch + 1}/{config.epochs}  {figures}{best}")
 
+    def on_note(self, note: str) -> None:
+        self._write(note)
+
     def _describe_once(self) -> None:
         if not self._described:
             self._described = True
@@ -92,7 +95,7 @@ def progress_on(console: Console, experiment: Experiment) -> Iterator[list[Obser
 
 
 def describe(experiment: Experiment) -> list[str]:
-    """What the run is, in four lines; known once the first step has told the shared parameters from the others."""
+    """What the run is, in four lines, and remarks on it; known once the first step has told who shares parameters."""
     config, engine = experiment.config, experiment.engine
     sizes = {name: parameter.numel() for name, parameter in experiment.model.named_parameters()}
     shared = sum(sizes[name] for name in engine.shared_parameters())
@@ -105,6 +108,7 @@ def describe(experiment: Experiment) -> list[str]:
         f"strategy: {experiment.strategy_name}, {cost(experiment)}",
         f"{experiment.total_steps:,} steps in {config.trainer.epochs} epochs on {experiment.device}, {precision}, seed "
         f"{config.seed}",
+        *(f"note: {remark}" for remark in experiment.remarks),
     ]
 
 

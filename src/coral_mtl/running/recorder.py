@@ -44,6 +44,7 @@ class Recorder(Observer):
             epoch=report.epoch,
             lr=report.lr,
             clip_factor=report.clip_factor,
+            restraints=report.restraints,
         )
         self._diagnostics.append(make_record(report.account, context))
 

@@ -1,6 +1,6 @@
 """A run from its beginning, or from its last checkpoint, to its end, in its own folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,18 +32,20 @@ class Run:
         self._saved: dict[str, Any] | None = None
 
     @classmethod
-    def create(cls, experiment: Experiment, *, command: Sequence[str]) -> Self:
+    def create(cls, experiment: Experiment, *, command: Sequence[str], facts: Mapping[str, Any] | None = None) -> Self:
         """Make the folder of a new run: `trainer.output_dir`, or one by date below `runs/`.
+
+        `facts` are told in its `run.json` beside those of every run.
 
         Raises:
             ConfigError: the folder holds another run.
         """
         config = experiment.config
         path = config.trainer.output_dir or default_path(config.name, experiment.strategy_name, config.seed)
-        facts = {"name": config.name, "strategy": experiment.strategy_name, "seed": config.seed}
-        facts |= {"commit": git_commit(Path.cwd()), "environment": describe_environment(experiment.device)}
-        facts |= {"fingerprints": fingerprints(experiment), "total_steps": experiment.total_steps}
-        return cls(experiment, RunFolder.create(path, dump_config(config), facts, command))
+        about = {"name": config.name, "strategy": experiment.strategy_name, "seed": config.seed}
+        about |= {"commit": git_commit(Path.cwd()), "environment": describe_environment(experiment.device)}
+        about |= {"fingerprints": fingerprints(experiment), "total_steps": experiment.total_steps, **(facts or {})}
+        return cls(experiment, RunFolder.create(path, dump_config(config), about, command))
 
     @classmethod
     def reopen(cls, path: Path) -> Self:

@@ -1,17 +1,14 @@
 """The settings of runs as they stand in their config.yaml, and what sets one method apart from another."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from coral_mtl.config.problems import Place
-from coral_mtl.config.yaml_1_2 import parse
+from coral_mtl.documents.settings import ABSENT, flat_settings
 
 Settings = Mapping[str, str]
 """Values as text by dotted key."""
 
 SELECTION = "trainer.model_selection_metric"
-ABSENT = "none"
 
 _INCIDENTAL = (
     "name",
@@ -27,7 +24,6 @@ _INCIDENTAL = (
     "data.num_workers",
 )
 _INCIDENTAL_SECTIONS = ("diagnostics.", "trackers.", "study.")
-_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def read_settings(config: Path) -> dict[str, str]:
@@ -37,8 +33,7 @@ def read_settings(config: Path) -> dict[str, str]:
         ConfigErrors: it is not YAML.
         OSError, UnicodeDecodeError: it cannot be read.
     """
-    root, _ = parse(config.read_text(encoding="utf-8"), lambda line, column: Place(0, line, column, str(config)))
-    return dict(_flat(root.plain()))
+    return flat_settings(config.read_text(encoding="utf-8"), str(config))
 
 
 def deciding(settings: Settings) -> dict[str, str]:
@@ -66,11 +61,3 @@ def label(strategy: str, own: Settings, twins: Sequence[Settings]) -> str:
     """
     apart = [f"{key.rpartition('.')[2]}={own.get(key, ABSENT)}" for key in differing(twins)]
     return f"{strategy}({', '.join(apart)})" if apart else strategy
-
-
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, _WORDS[value] if value is None or isinstance(value, bool) else str(value)

@@ -2,14 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from coral_mtl.errors import ConfigError
 
-Length = float | str
-"""A length of time as a user writes it: `10 epochs`, `500 steps`, or a bare number from 0 to 1, a share of the run."""
-
-_WITH_UNIT = re.compile(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(epoch|step)s?\s*")
+_LENGTH = re.compile(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(epochs?|steps?|)\s*")
 
 
 def settled(steps: float) -> float:
@@ -62,18 +62,29 @@ class Duration:
         return f"{self.amount:g} of the run" if self.unit == "run" else f"{self.amount:g} {self.unit}s"
 
 
-def duration(length: Length) -> Duration:
+def duration(length: float | str) -> Duration:
     """Read a length of time; raise ConfigError where it is neither a number with a unit nor a share of the run."""
-    if isinstance(length, str):
-        match = _WITH_UNIT.fullmatch(length)
-        if match:
-            return Duration(float(match[1]), "epoch" if match[2] == "epoch" else "step")
-    elif 0.0 <= length <= 1.0:
-        return Duration(float(length), "run")
+    match = _LENGTH.fullmatch(length if isinstance(length, str) else repr(float(length)))
+    if match and match[2]:
+        return Duration(float(match[1]), "epoch" if match[2].startswith("epoch") else "step")
+    if match and float(match[1]) <= 1.0:
+        return Duration(float(match[1]), "run")
     raise ConfigError(
         f"{length!r} is not a length of time"
         '\n    write "10 epochs", "500 steps", or a number from 0 to 1: that share of the run'
     )
+
+
+def _checked(length: float | str) -> float | str:
+    try:
+        duration(length)
+    except ConfigError as error:
+        raise PydanticCustomError("length", "{message}", {"message": str(error)}) from None
+    return length
+
+
+Length = Annotated[float | str, AfterValidator(_checked)]
+"""A length of time as a user writes it: `10 epochs`, `500 steps`, or a bare number from 0 to 1, a share of the run."""
 
 
 def positive_duration(what: str, length: Length) -> Duration:

@@ -8,6 +8,7 @@ from coral_mtl.options import NonNegative
 from coral_mtl.schedules.horizon import Horizon, Length, duration, positive_duration
 from coral_mtl.schedules.schedule import Curve, Schedule
 from coral_mtl.schedules.timetable import last_at
+from coral_mtl.schedules.written import AnySchedule, schedule_of
 
 
 @registry.schedules.register
@@ -18,7 +19,7 @@ class Warmup(Schedule):
     of `then` are measured in what the warm-up leaves of the run.
     """
 
-    def __init__(self, *, length: Length, then: Schedule, start: NonNegative = 0.0) -> None:
+    def __init__(self, *, length: Length, then: AnySchedule, start: NonNegative = 0.0) -> None:
         """Set the warm-up and what follows.
 
         Args:
@@ -27,7 +28,7 @@ class Warmup(Schedule):
             start: factor at step 0; with 0 the first step changes nothing (default 0.0).
         """
         self.length = duration(length)
-        self.then = then
+        self.then = schedule_of(then)
         self.start = start
 
     def steps(self, run: Horizon) -> float:
@@ -61,7 +62,7 @@ class Joined(Schedule):
     Lengths of a part are measured in that part: with `length: 1.0` a ramp fills it.
     """
 
-    def __init__(self, *, parts: Sequence[Schedule], lengths: Sequence[Length]) -> None:
+    def __init__(self, *, parts: Sequence[AnySchedule], lengths: Sequence[Length]) -> None:
         """Set the parts.
 
         Args:
@@ -71,7 +72,7 @@ class Joined(Schedule):
         Raises:
             ConfigError: the numbers of parts and lengths do not fit.
         """
-        self.parts = list(parts)
+        self.parts = [schedule_of(part) for part in parts]
         self.lengths = [positive_duration("Joined: a part", length) for length in lengths]
         if len(parts) < 2 or len(lengths) != len(parts) - 1:
             raise ConfigError(
@@ -110,14 +111,14 @@ class Joined(Schedule):
 class Clamped(Schedule):
     """Another schedule whose value stays what it is at the time `until`."""
 
-    def __init__(self, *, schedule: Schedule, until: Length = 1.0) -> None:
+    def __init__(self, *, schedule: AnySchedule, until: Length = 1.0) -> None:
         """Set where the schedule stops.
 
         Args:
             schedule: the schedule.
             until: `10 epochs`, `500 steps`, or a share of the run (default 1.0, the end of the run).
         """
-        self.schedule = schedule
+        self.schedule = schedule_of(schedule)
         self.until = duration(until)
 
     def bind(self, run: Horizon) -> Curve:

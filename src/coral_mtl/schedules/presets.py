@@ -1,11 +1,9 @@
-"""Schedules of learning rates that have a name: compositions of the others."""
+"""Schedules of learning rates that are compositions of the others."""
 
-from dataclasses import dataclass
 from functools import partial
 
 from coral_mtl import registry
 from coral_mtl.options import NonNegative, Positive, ProperFraction
-from coral_mtl.registry import UnknownNameError
 from coral_mtl.schedules.decay import polynomial_decay
 from coral_mtl.schedules.horizon import Horizon, Length, duration
 from coral_mtl.schedules.joined import Warmup
@@ -73,32 +71,3 @@ class PolynomialDecay(Schedule):
         curve = partial(polynomial_decay, total=int(run.steps), warmup=warmup, power=self.power, end_factor=self.floor)
         curve(0)  # raises here rather than at the first step
         return curve
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A schedule of learning rates and the base learning rate that it is meant for."""
-
-    schedule: Schedule
-    learning_rate: float
-
-
-PRESETS = {
-    "standard": Preset(WarmupCosine(warmup="10 epochs"), 1e-4),
-    "warm_restarts": Preset(Restarts(period="20 epochs"), 1e-4),
-    "frequent_restarts": Preset(Restarts(period="10 epochs"), 1e-4),
-    "progressive_restarts": Preset(Restarts(period="10 epochs", multiplier=2.0), 1e-4),
-    "conservative_restarts": Preset(Restarts(period="30 epochs", multiplier=1.5), 1e-4),
-    "fresh_training": Preset(AggressiveRestart(escape_lr_multiplier=2.5), 1e-4),
-    "checkpoint_resume": Preset(AggressiveRestart(escape_lr_multiplier=3.5), 5e-5),
-    "desperate_escape": Preset(AggressiveRestart(escape_lr_multiplier=5.0), 3e-5),
-    "fine_tuning": Preset(AggressiveRestart(escape_lr_multiplier=1.75), 1e-5),
-}
-"""Starting points by the situation they are meant for; multipliers are the middle of the range usually given."""
-
-
-def preset(name: str) -> Preset:
-    """Return a preset by name; raise UnknownNameError, a ConfigError, with the nearest name if there is none."""
-    if name not in PRESETS:
-        raise UnknownNameError("preset of schedules", name, list(PRESETS))
-    return PRESETS[name]

@@ -19,10 +19,3 @@ class Schedule(ABC):
     @abstractmethod
     def bind(self, run: Horizon) -> Curve:
         """Return the value as a function of the step; raise ConfigError where the schedule does not fit the run."""
-
-
-def curve_of(value: float | Schedule, run: Horizon) -> Curve:
-    """Return a schedule as a function of the step, or a plain number as a constant one."""
-    if isinstance(value, Schedule):
-        return value.bind(run)
-    return lambda step: value

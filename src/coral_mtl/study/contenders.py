@@ -97,6 +97,8 @@ def contender(text: str, config: Config) -> Contender:
         overrides.append(f"{_STRATEGY}.over={{type: {below[0].name}, params: {{{params}}}}}")
     elif own.over is not None:
         overrides.append(f"{_STRATEGY}.over=null")
+    if own.times is not None:
+        overrides.append(f"{_STRATEGY}.times=null")
     return Contender(
         label="+".join(part.label for part in parts),
         variants=(tuple(overrides),),

@@ -8,7 +8,6 @@ from pathlib import Path
 from coral_mtl import registry
 from coral_mtl.config import Config
 from coral_mtl.errors import ConfigError
-from coral_mtl.metrics import metric_names
 from coral_mtl.study.contenders import Contender, contenders, single_task, static_grid, tuned
 from coral_mtl.study.definition import Definition
 from coral_mtl.study.processes import Job
@@ -40,7 +39,7 @@ class Plan:
         self._definition = definition
         tasks = registry.data.get(config.data.type).task_specs(**config.data.params)
         terms = tuple(config.loss.build(tasks).terms)
-        metrics = metric_names(tasks)
+        metrics = config.metrics.build(tasks).names
         if definition.target.metric not in metrics:
             raise ConfigError(
                 f'no metric called "{definition.target.metric}" to compare by\n    the runs have: {", ".join(metrics)}'

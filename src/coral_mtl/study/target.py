@@ -7,7 +7,7 @@ from coral_mtl.config import Config
 from coral_mtl.config.effects import BETTER
 from coral_mtl.errors import ConfigError
 
-_LEADING = {"accuracy": True, "rmse": False}
+_LEADING = {"accuracy": True, "grouped.mIoU": True, "rmse": False}
 """Whether larger is better. The root of the squared error and not R2, of which a relative change means nothing."""
 
 
@@ -50,7 +50,7 @@ def known_target(metric: str) -> Target:
 
 
 def leading_targets(metrics: Iterable[str]) -> dict[str, Target]:
-    """Return the figure that stands for each task among the names of metrics: its accuracy, or else its RMSE."""
+    """Return the figure that stands for each task among the names of metrics: its accuracy, mIoU, or RMSE."""
     names = dict.fromkeys(metrics)
     leading: dict[str, Target] = {}
     for kind, larger in _LEADING.items():

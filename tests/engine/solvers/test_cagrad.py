@@ -4,7 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from gradient_families import SIZES, SOLVABLE, STATIONARY, draws, extended, least_cosine, relative_difference
+from gradient_families import (
+    SIZES,
+    SOLVABLE,
+    STATIONARY,
+    draws,
+    extended,
+    least_cosine,
+    nearly_stationary,
+    relative_difference,
+)
 from reference_values import exact_values
 
 from coral_mtl.engine.solvers.cagrad import cagrad
@@ -64,6 +73,32 @@ def test_the_direction_lies_on_the_edge_of_the_ball(family):
 def test_a_ball_that_holds_zero_leaves_no_conflict(family, size):
     for gradients in draws(family, size, 5):
         assert least_cosine(gradients, cagrad(gram(gradients), 1.0).weights) >= -1e-9
+
+
+@pytest.mark.parametrize("c", [1.0, 1.5, 5.0])
+@pytest.mark.parametrize("nearness", [1e-2, 1e-4, 1e-5, 1e-6, 1e-7])
+def test_near_stationarity_no_task_is_hurt_and_the_radius_is_as_good_as_the_gram_matrix(c, nearness):
+    for seed in range(20):
+        gradients = nearly_stationary(np.random.default_rng(seed), 2 + seed % 8, nearness)
+        solution = cagrad(gram(gradients), c)
+        assert least_cosine(gradients, solution.weights) >= -1e-9
+        known = 1e-9 + 20 * 2.2e-16 / nearness**2
+        assert solution.residual <= known
+        mean = gradients.mean(axis=0)
+        radius = np.linalg.norm(extended(solution.weights) @ extended(gradients) - mean) / np.linalg.norm(mean)
+        assert radius == pytest.approx(c, rel=20 * known)
+        assert solution.iterations < 30
+
+
+@pytest.mark.parametrize("ratio", [1e3, 1e6, 1e12])
+@pytest.mark.parametrize("pull", [1e-3, 1e-9, 1e-15])
+def test_a_weak_pull_beside_uneven_norms(pull, ratio):
+    """The root lies next to the steepest vertex, by far less than its own rounding error."""
+    for even in draws(SOLVABLE[0], 4, 5):
+        gradients = even * np.geomspace(1.0, ratio, 4)[:, None]
+        solution = cagrad(gram(gradients), 0.8, pull=pull)
+        assert solution.status is Status.SOLVED
+        assert violation(gradients, solution.weights, 0.8, pull, 0.0) <= 2e-9
 
 
 def test_radius_zero_is_the_mean():

@@ -10,13 +10,12 @@ from coral_mtl import registry
 from coral_mtl.constraints.modes.constraint import Constraint
 from coral_mtl.constraints.sets import FeasibleSet
 from coral_mtl.errors import CheckpointError
-from coral_mtl.options import Positive
-from coral_mtl.schedules import Horizon, Schedule, curve_of
+from coral_mtl.schedules import Horizon, PositiveSchedule, bounded_curve
 
 
 @registry.constraint_modes.register
 class AugmentedLagrangian(Constraint):
-    """+ sum_i (max(0, lambda_i + rho c_i)^2 - lambda_i^2) / (2 rho), then lambda_i <- max(0, lambda_i + rho c_i).
+    """Adds sum_i (max(0, lambda_i + rho c_i)^2 - lambda_i^2) / (2 rho), then lambda_i <- max(0, lambda_i + rho c_i).
 
     The form for inequalities (Powell, Hestenes, Rockafellar; Nocedal & Wright 2006, section 17.4): smooth at the
     boundary, and lambda tends to the true multipliers, so that violations vanish at a finite rho.
@@ -29,7 +28,7 @@ class AugmentedLagrangian(Constraint):
         names: Sequence[str],
         run: Horizon,
         *,
-        rho: Positive | Schedule = 1.0,
+        rho: PositiveSchedule = 1.0,
     ) -> None:
         """Start with multipliers of 0.
 
@@ -37,7 +36,7 @@ class AugmentedLagrangian(Constraint):
             rho: weight of the penalty and step of the multipliers, a number or a schedule (default 1.0).
         """
         super().__init__(allowed, model, names, run)
-        self._rho = curve_of(rho, run)
+        self._rho = bounded_curve("AugmentedLagrangian: rho", rho, run, positive=True)
         self.multipliers = {name: torch.zeros_like(c.detach()) for name, c in self.violations().items()}
 
     def term(self, step: int) -> Tensor:

@@ -9,8 +9,7 @@ from coral_mtl import registry
 from coral_mtl.constraints.modes.constraint import Constraint
 from coral_mtl.constraints.sets import FeasibleSet
 from coral_mtl.errors import ConfigError, TrainingError
-from coral_mtl.options import Positive
-from coral_mtl.schedules import Geometric, Horizon, Schedule, curve_of
+from coral_mtl.schedules import Geometric, Horizon, PositiveSchedule, bounded_curve
 
 NEAREST = 0.005
 """A step leaves at least this share of the distance to every bound."""
@@ -18,7 +17,7 @@ NEAREST = 0.005
 
 @registry.constraint_modes.register
 class LogBarrier(Constraint):
-    """- mu sum_i log(-c_i), with steps that never reach the boundary.
+    """Adds - mu sum_i log(-c_i), with steps that never reach the boundary.
 
     A barrier works inside only, and an optimiser knows nothing of it: so a step that would leave less than 0.005 of the
     distance to a bound is shortened to leave just that (fraction to the boundary; Nocedal & Wright 2006, eq. 19.9),
@@ -33,7 +32,7 @@ class LogBarrier(Constraint):
         names: Sequence[str],
         run: Horizon,
         *,
-        mu: Positive | Schedule | None = None,
+        mu: PositiveSchedule | None = None,
     ) -> None:
         """Set the height of the wall.
 
@@ -55,7 +54,8 @@ class LogBarrier(Constraint):
                     f"LogBarrier: {name} starts on or outside the boundary of {type(allowed).__name__}, where the "
                     "barrier is infinite\n    begin inside, or take the mode Projected"
                 )
-        self._mu = curve_of(Geometric(start=0.1, end=1e-4) if mu is None else mu, run)
+        falling = Geometric(start=0.1, end=1e-4)
+        self._mu = bounded_curve("LogBarrier: mu", falling if mu is None else mu, run, positive=True)
         self._before: dict[str, Tensor] = {}
 
     def term(self, step: int) -> Tensor:

@@ -8,13 +8,12 @@ from torch import Tensor, nn
 from coral_mtl import registry
 from coral_mtl.constraints.modes.constraint import Constraint
 from coral_mtl.constraints.sets import FeasibleSet
-from coral_mtl.options import Positive
-from coral_mtl.schedules import Horizon, Schedule, curve_of
+from coral_mtl.schedules import Horizon, PositiveSchedule, bounded_curve
 
 
 @registry.constraint_modes.register
 class Penalty(Constraint):
-    """+ rho sum_i max(0, c_i)^2, without a factor 1/2.
+    """Adds rho sum_i max(0, c_i)^2, without a factor 1/2.
 
     At the optimum bounds are violated by about lambda_i / (2 rho), with lambda_i the multiplier: by less for larger
     rho, by 0 for none.
@@ -27,7 +26,7 @@ class Penalty(Constraint):
         names: Sequence[str],
         run: Horizon,
         *,
-        rho: Positive | Schedule = 1.0,
+        rho: PositiveSchedule = 1.0,
     ) -> None:
         """Set the price.
 
@@ -35,7 +34,7 @@ class Penalty(Constraint):
             rho: weight of the penalty, a number or a schedule (default 1.0).
         """
         super().__init__(allowed, model, names, run)
-        self._rho = curve_of(rho, run)
+        self._rho = bounded_curve("Penalty: rho", rho, run, positive=True)
 
     def term(self, step: int) -> Tensor:
         return penalty_term(self.violations(), self._rho(step))

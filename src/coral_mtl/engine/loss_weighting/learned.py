@@ -24,6 +24,7 @@ class LearnedWeighting(LossWeighting):
     """
 
     needs = Needs.NOTHING
+    learned = True
     figures: ClassVar[str]
     """What the s_t are called in records and in the state."""
 

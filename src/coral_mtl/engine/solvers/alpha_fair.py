@@ -144,7 +144,10 @@ class _Newton:
         """The multiple of w that minimises f; w itself where f has no minimum along it."""
         point = self.at(logarithms)
         squared = float(point.y @ point.gains)
-        factor = math.log(float(point.y @ point.h) / squared) if squared > 0.0 else 0.0
+        exponents = logarithms * (1.0 - 1.0 / self.alpha)  # log(y h), which may leave the range of float64
+        largest = float(exponents.max())
+        total = largest + math.log(float(np.exp(exponents - largest).sum()))
+        factor = total - math.log(squared) if squared > 0.0 else 0.0
         return self.at(logarithms + self.alpha / (1.0 + self.alpha) * factor)
 
     def solve(self, point: _Point, accuracy: float) -> _Point | None:

@@ -28,6 +28,9 @@ _SOLVED = 1e-9
 _FINE = 1e-13
 _MOST_PROGRAMS = 100
 
+_SEEN = 0.03
+"""Share of the largest possible rounding error in |U'y|^2 that is usually met."""
+
 
 def cagrad(
     gram: np.ndarray, c: float, *, pull: float = 1.0, curvature: float = 0.0, precision: float = DOUBLE
@@ -35,10 +38,14 @@ def cagrad(
     """Return the coefficients of d = g_0 + c |g_0| g_w / |g_w| on the gradients, g_0 being their mean.
 
     CAGrad itself has pull 1 and curvature 0. With an infinite pull or curvature g_w is the min-norm point, with pull 0
-    and no curvature it is the gradient with the least <g_i, g_0>. The residual is the larger of the violation of the
-    conditions on y and of the relative error of the scalar equation; above 1e-9 the status is INACCURATE. At
-    Pareto-stationary points it is STATIONARY, and d = 0 if pull * c >= 1, since no step improves all tasks there. A
-    gradient that is exactly zero gets the weight 0 and does not count in the mean.
+    and no curvature it is the gradient with the least <g_i, g_0>. At Pareto-stationary points the status is STATIONARY,
+    and d = 0 if pull * c >= 1, since no step improves all tasks there. A gradient that is exactly zero gets the weight
+    0 and does not count in the mean.
+
+    The residual is the larger of the violation of the conditions on y and of the relative error of the scalar equation;
+    above 1e-9 the status is INACCURATE. That happens near Pareto-stationary points with pull * c > 1, where the Gram
+    matrix tells |g_w|^2 to within its rounding only: |d - g_0| is then off by about precision * (|g_i| / |g_m|)^2. With
+    pull 1 and no curvature <g_i, d> >= 0 holds all the same.
 
     Args:
         gram: (T, T) inner products of the gradients.
@@ -87,20 +94,27 @@ class _Problem:
 
         The objective at any w bounds nu, most tightly at the steepest vertex or at the min-norm point `fairest`.
         """
-        steepest = np.eye(self.size)[int(np.argmin(self.kappa / self.ratios))]
+        worst = int(np.argmin(self.kappa / self.ratios))
+        steepest = np.eye(self.size)[worst]
         if radius == 0.0 and curvature == 0.0:
             return steepest, 0.0, 0
         x = fairest * self.norms
         if math.isinf(radius) or math.isinf(curvature):
             return self._unit(x), 0.0, 0
-        low = self._objective(steepest, 0.0, 0.0)
-        high = min(self._objective(steepest, radius, curvature), self._objective(x, radius, curvature))
+        low, price = self._objective(steepest, radius, curvature)
+        value, fair_price = self._objective(x, radius, curvature)
+        linear, anchor = self.kappa.copy(), 0.0
+        if radius < 1e-3:  # nu is close to `low`, and told from there
+            anchor = low
+            linear -= anchor * self.ratios
+            linear[worst] = 0.0
+        low, value = low - anchor, value - anchor
+        high = min(low + price, value + fair_price)
         if curvature > 0.0:
             high = 2.0 * high - low
         if stationary:  # from nu = 0 on, the program is unbounded in exact arithmetic
-            high = min(high, -1e-8 * float(x.sum() / (self.ratios @ x)))
-        anchor = low if radius < 1e-3 else 0.0
-        return self._root(self.kappa - anchor * self.ratios, low - anchor, high - anchor, radius, curvature)
+            high = min(high, -1e-8 * float(x.sum() / (self.ratios @ x)) - anchor)
+        return self._root(linear, low, high, radius, curvature)
 
     def _root(
         self, linear: np.ndarray, low: float, high: float, radius: float, curvature: float
@@ -116,8 +130,12 @@ class _Problem:
             low, high = (low, nu) if error > 0.0 else (nu, high)
             following = nu - step if low < nu - step < high else 0.5 * (low + high)
             narrow = high - low <= 4.0 * DOUBLE * max(abs(low), abs(high))
-            settled = abs(error) <= _FINE or narrow or iterations == _MOST_PROGRAMS
-        return self._unit(program.weights), max(program.residual, abs(error)), iterations
+            settled = (
+                abs(error) <= max(_FINE, self._rounding(program.weights)) or narrow or iterations == _MOST_PROGRAMS
+            )
+        y = program.weights  # divided by what |U'y| ought to be: by its own value d would lose <g_i, d> = nu |g_0|^2
+        correction = y / radius if curvature == 0.0 else self._unit(y)
+        return correction, max(program.residual, abs(error)), iterations
 
     def _newton(self, y: np.ndarray, passive: np.ndarray, radius: float, curvature: float) -> tuple[float, float]:
         """Return the error of the scalar equation, relative to its terms, and the step in nu that would mend it."""
@@ -132,11 +150,16 @@ class _Problem:
             slope += length * curvature * growth / total**2
         return error / (radius + length), error / slope if slope > 0.0 else math.inf
 
-    def _objective(self, x: np.ndarray, radius: float, curvature: float) -> float:
-        """The objective in units of |g_0|^2, at the w on the simplex that is proportional to x_i / n_i."""
+    def _rounding(self, y: np.ndarray) -> float:
+        """The relative error of |U'y| that the rounding of C explains: large where long terms of U'y cancel."""
+        squared = float(y @ (self.cosines @ y))
+        return _SEEN * DOUBLE * float(y.sum()) ** 2 / squared if squared > 0.0 else 0.0
+
+    def _objective(self, x: np.ndarray, radius: float, curvature: float) -> tuple[float, float]:
+        """The objective, in units of |g_0|^2, at the w proportional to x_i / n_i: <g_w, g_0>, and the other terms."""
         total = float(self.ratios @ x)
         length = self._norm(x) / total
-        return float(self.kappa @ x) / total + radius * length + 0.5 * curvature * length**2
+        return float(self.kappa @ x) / total, radius * length + 0.5 * curvature * length**2
 
     def _norm(self, y: np.ndarray) -> float:
         return math.sqrt(max(float(y @ (self.cosines @ y)), 0.0))

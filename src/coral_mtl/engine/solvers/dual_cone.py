@@ -18,8 +18,8 @@ _SOLVED = 1e-9
 _ONE_BY_ONE = 1e-12
 """Residual from which a program that was solved together with the others is solved again by itself."""
 
-_MOST_EXCHANGES, _TRIALS = 12, 3
-"""Exchanges of the programs solved together, and those that may pass without fewer infeasibilities."""
+_TRIALS = 2
+"""Exchanges of the programs solved together that may pass without fewer infeasibilities."""
 
 
 def dual_cone(gram: np.ndarray, combinations: np.ndarray, precision: float = DOUBLE) -> Solution:
@@ -49,17 +49,20 @@ def dual_cone(gram: np.ndarray, combinations: np.ndarray, precision: float = DOU
 
 def _solve(matrix: np.ndarray, linear: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Solve the nonnegative program of every row of `linear`: all together, then one by one those that are left."""
-    shares, iterations = _together(matrix, linear) if len(linear) > 1 else (np.zeros(linear.shape), 0)
+    if len(linear) == 1:
+        solution = nonnegative_qp(matrix, linear[0])
+        return solution.weights[None], solution.residual, solution.iterations
+    shares, iterations = _together(matrix, linear)
     residuals = _violations(matrix, linear, shares)
     for row in np.flatnonzero(residuals > _ONE_BY_ONE):
-        solution = nonnegative_qp(matrix, linear[row])
+        solution = nonnegative_qp(matrix, linear[row], shares[row] > 0.0)
         shares[row], residuals[row] = solution.weights, solution.residual
         iterations += solution.iterations
     return shares, float(residuals.max(initial=0.0)), iterations
 
 
 def _together(matrix: np.ndarray, linear: np.ndarray) -> tuple[np.ndarray, int]:
-    """Block principal pivoting, as in `nonnegative_qp`, on all rows at once; rows that do not settle are left as is.
+    """Block principal pivoting, as in `nonnegative_qp`, on all rows at once; rows that stall are left as they are.
 
     A task whose gradient points where an earlier one does is the same constraint once more and stays out.
     """
@@ -70,7 +73,7 @@ def _together(matrix: np.ndarray, linear: np.ndarray) -> tuple[np.ndarray, int]:
     fewest, trials = np.full(rows, size + 1), np.full(rows, _TRIALS)
     active, diagonal = np.arange(rows), np.arange(size)
     exchanges = 0
-    while active.size and exchanges < _MOST_EXCHANGES:
+    while active.size:
         exchanges += 1
         chosen, right = passive[active], linear[active]
         blocks = np.where(chosen[:, :, None] & chosen[:, None, :], matrix, 0.0)
@@ -84,10 +87,8 @@ def _together(matrix: np.ndarray, linear: np.ndarray) -> tuple[np.ndarray, int]:
         count = np.count_nonzero(infeasible, axis=1)
         trials[active] = np.where(count < fewest[active], _TRIALS, trials[active] - 1)
         fewest[active] = np.minimum(count, fewest[active])
-        last = size - 1 - np.argmax(infeasible[:, ::-1], axis=1)
-        infeasible &= (trials[active] >= 0)[:, None] | (diagonal == last[:, None])
         passive[active] = chosen ^ infeasible
-        active = active[count > 0]
+        active = active[(count > 0) & (trials[active] >= 0)]
     return np.maximum(shares, 0.0), exchanges
 
 

@@ -114,13 +114,14 @@ def _exact(cosines: np.ndarray, prices: np.ndarray) -> tuple[np.ndarray, int, bo
     if len(prices) <= 2:
         return _two(cosines, prices), 0, True
     program = nonnegative_qp(cosines + np.outer(prices, prices), -prices)
-    residual = _certificate(cosines, prices, program.weights, DOUBLE)[0]
+    weights = program.weights if program.weights.any() else np.ones(len(prices))  # none: C is not semidefinite
+    residual = _certificate(cosines, prices, weights, DOUBLE)[0]
     if residual <= _EXACT:
-        return program.weights, program.iterations, True
+        return weights, program.iterations, True
     # Beside far shorter gradients, long ones that cancel have prices too small to see; among equals they show.
     among_equals = nonnegative_qp(cosines + 1.0, -np.ones(len(prices)))
-    better = _certificate(cosines, prices, among_equals.weights, DOUBLE)[0] < residual
-    weights = among_equals.weights if better else program.weights
+    if among_equals.weights.any() and _certificate(cosines, prices, among_equals.weights, DOUBLE)[0] < residual:
+        weights = among_equals.weights
     return weights, program.iterations + among_equals.iterations, True
 
 

@@ -8,8 +8,10 @@ from coral_mtl.engine.solvers.solution import Solution, Status
 _SOLVED = 1e-10
 """Residual up to which a solution counts as solved."""
 
-_FAR = 1e13
+_FAR = 1e11
 """Size of z, in units of q, from which a block counts as singular."""
+
+_TINY = float(np.finfo(np.float64).tiny)
 
 _TRIALS = 3
 """Full exchanges that block pivoting may make without reducing the infeasibilities before it goes one by one."""
@@ -19,10 +21,10 @@ def nonnegative_qp(matrix: np.ndarray, linear: np.ndarray, passive: np.ndarray |
     """Solve min over z >= 0 of 1/2 z'Az + q'z exactly.
 
     Block principal pivoting (Judice and Pires 1994), which exchanges all infeasible variables at once, finds the set of
-    positive variables in a few linear solves. Where it cycles, the active-set method of Lawson and Hanson (1974) takes
-    over; ties go to the lowest index. With a singular A the product Az is unique and z need not be; where there is no
-    minimum z lies far down the slope. The status is INACCURATE where the residual is above 1e-10, which takes an A that
-    is not semidefinite.
+    positive variables in a few linear solves. Where it stalls, an active-set method in the manner of Lawson and Hanson
+    (1974) goes on from there, downhill all the way. With a singular A the product Az is unique and z need not be; where
+    there is no minimum z lies far down the slope. The status is INACCURATE where the residual is above 1e-10, which
+    takes an A that is not semidefinite.
 
     The residual is the largest violation of z >= 0, Az + q >= 0, z'(Az + q) = 0, row by row relative to
     |A| z + |q|, the size of the terms that cancel in that row.
@@ -36,7 +38,7 @@ def nonnegative_qp(matrix: np.ndarray, linear: np.ndarray, passive: np.ndarray |
     guess = linear < 0.0 if passive is None else passive
     z, iterations, settled = _block_pivoting(problem, guess)
     if not settled:
-        z, more = _active_set(problem, guess)
+        z, more = _active_set(problem, np.maximum(z, 0.0))
         iterations += more
     residual = problem.violation(z)
     return Solution(z, Status.SOLVED if residual <= _SOLVED else Status.INACCURATE, residual, iterations)
@@ -57,7 +59,7 @@ class _Problem:
         index = passive.nonzero()[0]
         z = np.zeros(self.size)
         if index.size:
-            z[index] = _minimise(self.matrix[index][:, index], -self.linear[index])
+            z[index] = _minimise(self.matrix[index[:, None], index], -self.linear[index])
         return z
 
     def gradient(self, z: np.ndarray) -> np.ndarray:
@@ -72,11 +74,16 @@ class _Problem:
         """Zero variables that would lower the objective by more than rounding explains."""
         return ~passive & (self.gradient(z) < -4.0 * self.size * DOUBLE * self.scale(z))
 
+    def infeasible(self, z: np.ndarray, passive: np.ndarray) -> np.ndarray:
+        """Passive variables below zero, and the others that are wanting."""
+        low = np.where(passive, z, self.gradient(z)) < 0.0
+        return low & (passive | self.wanting(z, passive)) if low.any() else low
+
     def violation(self, z: np.ndarray) -> float:
         """The residual that `nonnegative_qp` documents."""
-        gradient, scale = self.gradient(z), self.scale(z)
+        gradient = self.gradient(z)
         excess = np.where(z > 0.0, np.abs(gradient), -gradient)
-        return float(np.max(excess / np.where(scale > 0.0, scale, 1.0), initial=0.0))
+        return max(0.0, float((excess / np.maximum(self.scale(z), _TINY)).max(initial=0.0)))
 
 
 def _minimise(block: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -85,7 +92,7 @@ def _minimise(block: np.ndarray, right: np.ndarray) -> np.ndarray:
         z = np.linalg.solve(block, right)
     except np.linalg.LinAlgError:
         z = np.full(len(right), np.inf)
-    if np.abs(z).max() <= _FAR * np.abs(right).max():
+    if z @ z <= _FAR**2 * (right @ right):
         return z
     z = np.linalg.lstsq(block, right, rcond=None)[0]
     downhill = right - block @ z  # in the null space of B
@@ -96,58 +103,51 @@ def _minimise(block: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _block_pivoting(problem: _Problem, passive: np.ndarray) -> tuple[np.ndarray, int, bool]:
-    """Exchange all infeasible variables at once, or the last one alone while that does not help."""
+    """Exchange all infeasible variables at once, for as long as that reduces their number now and then."""
     fewest, trials = problem.size + 1, _TRIALS
-    z = np.zeros(problem.size)
-    for iteration in range(1, problem.size + 20):
+    iterations = 0
+    while True:
         z = problem.on(passive)
-        infeasible = np.where(passive, z < 0.0, problem.wanting(z, passive))
+        iterations += 1
+        infeasible = problem.infeasible(z, passive)
         count = int(np.count_nonzero(infeasible))
         if count == 0:
-            return z, iteration, True
-        if count < fewest:
-            fewest, trials = count, _TRIALS
-        elif trials > 0:
-            trials -= 1
-        else:
-            infeasible[: infeasible.nonzero()[0][-1]] = False
+            return z, iterations, True
+        fewest, trials = (count, _TRIALS) if count < fewest else (fewest, trials - 1)
+        if trials < 0:
+            return z, iterations, False
         passive = passive ^ infeasible
-    return z, iteration, False
 
 
-def _active_set(problem: _Problem, guess: np.ndarray) -> tuple[np.ndarray, int]:
-    """Let one variable in at a time, and out those that block the way to the minimum over the passive ones."""
-    z = problem.on(guess)
-    passive = guess & (z > 0.0).all(where=guess)
-    z = np.where(passive, z, 0.0)
-    barred = np.zeros(problem.size, dtype=bool)
-    limit, iterations = 30 * problem.size, 0
-    while iterations < limit:
-        gradient = np.where(problem.wanting(z, passive) & ~barred, problem.gradient(z), 0.0)
-        entering = int(np.argmin(gradient))
-        if gradient[entering] >= 0.0:
-            return z, iterations
-        passive[entering] = True
-        target = problem.on(passive)
-        iterations += 1
-        if target[entering] <= 0.0:  # rounding alone made it look promising
-            passive[entering], barred[entering] = False, True
-            continue
-        barred[:] = False
-        while (target[passive] <= 0.0).any() and iterations < limit:
-            z, passive = _towards(z, target, passive)
-            target = problem.on(passive)
-            iterations += 1
-        z = np.maximum(target, 0.0)
+def _active_set(problem: _Problem, start: np.ndarray) -> tuple[np.ndarray, int]:
+    """Let in what is wanting and out what is in the way, downhill from `start` >= 0, until nothing is wanting."""
+    z, passive, iterations = _downhill(problem, start, start > 0.0)
+    while iterations < 30 * problem.size:
+        wanting, before = problem.wanting(z, passive), z
+        if not wanting.any():
+            break
+        z, passive, more = _downhill(problem, z, passive | wanting)
+        iterations += more
+        if (z == before).all():  # let in, and at once out again: rounding alone made them look promising
+            break
     return z, iterations
 
 
+def _downhill(problem: _Problem, z: np.ndarray, passive: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Go from z >= 0 towards the minimum over the passive variables, dropping those that reach zero on the way."""
+    target, iterations = problem.on(passive), 1
+    while (target[passive] <= 0.0).any():
+        z, passive = _towards(z, target, passive)
+        target, iterations = problem.on(passive), iterations + 1
+    return target, passive, iterations
+
+
 def _towards(z: np.ndarray, target: np.ndarray, passive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Go from z to the target until the first passive variable reaches zero, and drop it."""
+    """Go from z to the target until the first passive variables reach zero, and drop these."""
     blocking = passive & (target <= 0.0)
     fractions = np.full(len(z), np.inf)
-    fractions[blocking] = z[blocking] / np.maximum(z[blocking] - target[blocking], np.finfo(float).tiny)
-    first = int(np.argmin(fractions))
-    z = np.maximum(z + fractions[first] * (target - z), 0.0)
-    z[first] = 0.0
-    return np.where(passive, z, 0.0), passive & (z > 0.0)
+    fractions[blocking] = z[blocking] / np.maximum(z[blocking] - target[blocking], _TINY)
+    first = fractions.min()
+    z = np.maximum(z + first * (target - z), 0.0)
+    passive = passive & (fractions > first)
+    return np.where(passive, z, 0.0), passive

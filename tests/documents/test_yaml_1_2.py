@@ -5,8 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coral_mtl.config.problems import ConfigErrors, Place
-from coral_mtl.config.yaml_1_2 import parse, write
+from coral_mtl.documents.problems import ConfigErrors, Place
+from coral_mtl.documents.yaml_1_2 import parse, write
 
 
 def place(line, column):

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from coral_mtl.config.problems import ConfigErrors, KeyPath, Place, Problem
+from coral_mtl.documents.problems import ConfigErrors, KeyPath, Place, Problem
 
 _TAG = "tag:yaml.org,2002:"
 _IMPLICIT: list[tuple[str, str, list[str]]] = [

@@ -1,0 +1,55 @@
+"""Pictures from the bytes of their files, with every checksum looked at."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+from coral_mtl.errors import DataError, MissingExtraError
+
+
+def require_pillow(what: str) -> None:
+    """Raise MissingExtraError unless pictures can be read."""
+    try:
+        import PIL  # noqa: F401, PLC0415 (an optional extra)
+    except ImportError as missing:
+        raise MissingExtraError(what, "pillow", "segmentation") from missing
+
+
+def image_of(content: bytes, name: str) -> np.ndarray[Any, Any]:
+    """Return the colours (H, W, 3) uint8 of a picture; raise DataError with its name where it is damaged."""
+    return np.asarray(_picture(content, name).convert("RGB"))
+
+
+def mask_of(content: bytes, name: str) -> np.ndarray[Any, Any]:
+    """Return the ids (H, W) uint8 of a picture with one byte per pixel; raise DataError with its name otherwise."""
+    picture = _picture(content, name)
+    if picture.mode not in ("L", "P"):
+        raise DataError(
+            f"{name}: a mask has one byte per pixel, the id of its class, and this picture is of mode {picture.mode}\n"
+            "    take the masks of ids, not those that are coloured for people"
+        )
+    return np.array(picture)
+
+
+def _picture(content: bytes, name: str) -> Any:
+    """Return the decoded picture; pillow does not compare a PNG's checksums while it decodes, so that is done first."""
+    from PIL import Image  # noqa: PLC0415 (an optional extra)
+
+    try:
+        Image.open(io.BytesIO(content)).verify()
+        picture = Image.open(io.BytesIO(content))
+        picture.load()
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as problem:
+        raise DataError(f"{name} is damaged, or no picture: {problem}") from problem
+    return picture

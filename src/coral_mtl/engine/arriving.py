@@ -1,0 +1,93 @@
+"""Figures on their way from devices to the host: in one copy, and without a wait where nobody needs them yet."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Arriving:
+    """The values of some tensors, as float64 arrays, once they have come.
+
+    On a GPU they are packed into one copy to page-locked memory, which the host need not wait for.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        """Send the tensors off, as they are now."""
+        self._shapes = [tuple(tensor.shape) for tensor in tensors]
+        by_device: dict[torch.device, list[int]] = {}
+        for index, tensor in enumerate(tensors):
+            by_device.setdefault(tensor.device, []).append(index)
+        self._order = [index for found in by_device.values() for index in found]
+        self._packets = [_packed([tensors[index] for index in found]) for found in by_device.values()]
+        self._events = [_event(device) for device in by_device if device.type == "cuda"]
+
+    @property
+    def here(self) -> bool:
+        """Whether they have come, so that `values` does not wait."""
+        return all(event.query() for event in self._events)
+
+    def values(self) -> list[np.ndarray]:
+        """Return an array for each tensor, in its shape; wait for them where they are still under way."""
+        for event in self._events:
+            event.synchronize()
+        flat = np.concatenate([packet.numpy() for packet in self._packets] or [np.empty(0)])
+        values: list[np.ndarray] = [flat] * len(self._order)
+        start = 0
+        for index in self._order:
+            shape = self._shapes[index]
+            stop = start + int(np.prod(shape))
+            values[index] = flat[start:stop].reshape(shape)
+            start = stop
+        return values
+
+
+class Figures(Mapping[str, float]):
+    """Scalars by name on their way to the host; the first look at one of them waits for all."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        """Send the values off, as they are now."""
+        self._names = tuple(values)
+        self._figures: dict[str, float] | None = None
+        if all(value.is_cpu for value in values.values()):
+            self._figures = {name: value.item() for name, value in values.items()}
+        else:
+            self._arriving = Arriving([_vector(list(values.values()))])
+
+    def __getitem__(self, name: str) -> float:
+        if self._figures is None:
+            self._figures = dict(zip(self._names, self._arriving.values()[0].tolist(), strict=True))
+        return self._figures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """Bring tensors to the host as float64 arrays, in one copy from each device."""
+    return Arriving(tensors).values()
+
+
+def _vector(values: Sequence[Tensor]) -> Tensor:
+    """Return scalars as one vector, on the device of the first."""
+    device = values[0].device
+    scalars = [value if value.ndim == 0 else value.reshape(()) for value in values]
+    return torch.stack([scalar.to(device, non_blocking=True) for scalar in scalars])
+
+
+def _packed(tensors: Sequence[Tensor]) -> Tensor:
+    flat = [tensor.detach().reshape(-1).double() for tensor in tensors]
+    return (flat[0] if len(flat) == 1 else torch.cat(flat)).to("cpu", non_blocking=True)
+
+
+def _event(device: torch.device) -> torch.cuda.Event:
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device))
+    return event

@@ -1,0 +1,164 @@
+"""Inner products of gradients: float32 tiles, summed up in float64, on the gradients' own devices."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coral_mtl.engine.arriving import fetch
+from coral_mtl.engine.rows import Row
+from coral_mtl.errors import StrategyError
+
+TILE = 1 << 17
+"""Coordinates of one tile on a CPU: a few rows of this length stay in a core's cache."""
+
+LARGE_TILE = 1 << 22
+"""Coordinates of one tile elsewhere, where an operation costs the same for few as for many."""
+
+STRIP = 1 << 10
+"""Coordinates that are summed up in the tile's own type, before float64 takes over: the shorter, the more exact."""
+
+PRECISION = {torch.float64: 1e-15, torch.float32: 1e-7}
+HALF_PRECISION = 1e-6
+"""Bound on the rounding error of a Gram entry M_st relative to n_s n_t, by the type of the gradients."""
+
+Block = tuple[tuple[int, ...], Tensor]
+"""Tasks, and the inner products of their gradients on parameters that all of these tasks reach, on a device."""
+
+
+def gram_matrix(rows: Sequence[Row], parameters: Iterable[Tensor]) -> tuple[np.ndarray, float]:
+    """Return M_st = <g_s, g_t> over `parameters`, (T, T) float64, and the relative rounding error of its entries.
+
+    Gradients so small or large that their squares leave the range of float32 are multiplied in float64.
+    """
+    chosen = list(parameters)
+    blocks, precision = gram_blocks(rows, chosen)
+    gram = assembled(blocks, fetch([products for _, products in blocks]), len(rows))
+    return (wide_gram_matrix(rows, chosen) if left_float32(gram, precision) else gram), precision
+
+
+def wide_gram_matrix(rows: Sequence[Row], parameters: Iterable[Tensor]) -> np.ndarray:
+    """Return the Gram matrix from products in float64."""
+    blocks, _ = gram_blocks(rows, parameters, torch.float64)
+    return assembled(blocks, fetch([products for _, products in blocks]), len(rows))
+
+
+def gram_blocks(
+    rows: Sequence[Row], parameters: Iterable[Tensor], tile_type: torch.dtype = torch.float32
+) -> tuple[list[Block], float]:
+    """Return the parts of a Gram matrix, still on their devices, and the relative rounding error of its entries."""
+    groups = _groups(rows, parameters)
+    blocks = [
+        (reached, _products_of(columns, torch.float64 if dtype is torch.float64 else tile_type))
+        for (_, dtype, reached), columns in groups.items()
+    ]
+    return blocks, max((PRECISION.get(dtype, HALF_PRECISION) for _, dtype, _ in groups), default=0.0)
+
+
+def assembled(blocks: Iterable[Block], values: Iterable[np.ndarray], tasks: int) -> np.ndarray:
+    """Return the (T, T) sum of blocks whose values have come to the host, symmetric to the last bit."""
+    gram = np.zeros((tasks, tasks))
+    for (reached, _), products in zip(blocks, values, strict=True):
+        gram[np.ix_(reached, reached)] += products
+    return (gram + gram.T) / 2
+
+
+def left_float32(gram: np.ndarray, precision: float) -> bool:
+    """Whether a squared norm is beyond float32, or so small that the squares of its coordinates may have vanished."""
+    squares = np.diag(gram)
+    return precision > PRECISION[torch.float64] and not ((squares >= 1e-24) & np.isfinite(squares)).all()
+
+
+def inner_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+    """Return <left_s, right_t> for two lists of tensors of one shape, on their device, as exact as `gram_matrix`."""
+    total = torch.zeros(len(left), len(right), dtype=torch.float64, device=left[0].device)
+    sides = ([[x.reshape(-1)] for x in side] for side in (left, right))
+    for ours, theirs in zip(*(_tiles(side, left[0].dtype) for side in sides), strict=True):
+        total += _product(ours, theirs)
+    return total
+
+
+Group = tuple[torch.device, torch.dtype, tuple[int, ...]]
+
+
+def _groups(rows: Sequence[Row], parameters: Iterable[Tensor]) -> dict[Group, list[list[Tensor]]]:
+    """Sort parameters by device, type and the tasks that reach them: one list of gradients per task and group."""
+    groups: dict[Group, list[list[Tensor]]] = {}
+    for parameter in parameters:
+        found = {task: gradient for task, row in enumerate(rows) if (gradient := row.get(parameter)) is not None}
+        if not found:
+            continue
+        reached, gradients = tuple(found), [_flat(gradient) for gradient in found.values()]
+        columns = groups.setdefault((gradients[0].device, gradients[0].dtype, reached), [[] for _ in reached])
+        for column, gradient in zip(columns, gradients, strict=True):
+            column.append(gradient)
+    return groups
+
+
+def _flat(gradient: Tensor) -> Tensor:
+    """View a gradient as a vector in memory order, which all rows of a parameter share (autograd's layout contract)."""
+    if gradient.layout is not torch.strided:
+        raise StrategyError(
+            "a shared parameter has a sparse gradient, which gradient strategies cannot combine\n"
+            "    build its embedding with sparse=False"
+        )
+    if gradient.is_complex():
+        gradient = torch.view_as_real(gradient)
+    if not gradient.is_contiguous():
+        order = sorted(range(gradient.ndim), key=gradient.stride, reverse=True)
+        gradient = gradient.permute(order)
+    return gradient.reshape(-1)
+
+
+def _products_of(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Tensor:
+    device = columns[0][0].device
+    total = torch.zeros(len(columns), len(columns), dtype=torch.float64, device=device)
+    with torch.autocast(device.type, enabled=False):
+        for tile in _tiles(columns, tile_type):
+            total += _product(tile, tile)
+    return total
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right.T in float64, from products over strips of their columns."""
+    whole = left.shape[1] // STRIP * STRIP
+    rest = (left[:, whole:] @ right[:, whole:].T).double()
+    return torch.bmm(_strips(left, whole), _strips(right, whole).mT).double().sum(0) + rest
+
+
+def _strips(tile: Tensor, columns: int) -> Tensor:
+    return tile[:, :columns].reshape(len(tile), -1, STRIP).transpose(0, 1)
+
+
+def _tiles(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Iterator[Tensor]:
+    """Cut (T columns of) vectors into matrices of T rows and at most a tile's columns: small ones joined, big ones cut.
+
+    All are the same memory, to be used before the next one is asked for: taking new memory for each from the system
+    costs more than the products.
+    """
+    room = TILE if columns[0][0].device.type == "cpu" else LARGE_TILE
+    lengths = [vector.numel() for vector in columns[0]]
+    memory = columns[0][0].new_empty(len(columns) * min(room, sum(lengths)), dtype=tile_type)
+    for pieces in _pieces(lengths, room):
+        width = sum(stop - start for _, start, stop in pieces)
+        tile = memory[: len(columns) * width].view(len(columns), width)
+        cuts = [[column[index][start:stop] for index, start, stop in pieces] for column in columns]
+        yield torch.stack([cut[0] if len(cut) == 1 else torch.cat(cut) for cut in cuts], out=tile)
+
+
+def _pieces(lengths: Sequence[int], tile: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Deal vectors of these lengths out to tiles: (vector, start, stop) of each piece of a tile."""
+    pending: list[tuple[int, int, int]] = []
+    room = tile
+    for index, length in enumerate(lengths):
+        if length >= tile:
+            yield from ([(index, start, min(start + tile, length))] for start in range(0, length, tile))
+            continue
+        if length > room:
+            yield pending
+            pending, room = [], tile
+        pending.append((index, 0, length))
+        room -= length
+    if pending:
+        yield pending

@@ -1,0 +1,1 @@
+"""Figures of single images that take long, in processes beside: distances of surfaces, segments, partitions."""

@@ -1,0 +1,29 @@
+"""Cross-entropy of pixels, and its focal form."""
+
+import torch
+from torch import Tensor
+
+from coral_mtl.losses.segmentation.pixels import Pixels, mean_over
+
+LEAST_DOUBT = 1e-12
+"""1 - p below this is taken for it: powers below 1 have an infinite slope at 0."""
+
+
+def focal(pixels: Pixels, *, gamma: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
+    """Return sum_x w_y (1 - p_y)^gamma (-log p_y) / sum_x w_y over the pixels x that count, y being their labels.
+
+    gamma = 0 is the cross-entropy (Lin et al. 2017, Focal Loss for Dense Object Detection, equation 4; their alpha_t is
+    w_y). 1 - p_y is taken from log p_y without cancellation. 0 where no pixel counts.
+
+    Args:
+        pixels: predictions and labels.
+        gamma: 0 or above; how much less pixels count that are right already.
+        class_weights: (C,) w, 0 or above (default: all 1).
+    """
+    losses = -pixels.of_labels
+    if gamma > 0.0:
+        losses = (-torch.expm1(pixels.of_labels)).clamp(min=LEAST_DOUBT) ** gamma * losses
+    weights = pixels.counted
+    if class_weights is not None:
+        weights = weights * class_weights.to(losses)[pixels.target]
+    return mean_over(weights, losses)

@@ -1,0 +1,1 @@
+"""Figures of segmentations, per task and over all: overlap, contours, calibration."""

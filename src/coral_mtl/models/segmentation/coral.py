@@ -1,0 +1,92 @@
+"""A SegFormer encoder, features of each task, and attention of the primary tasks to all others."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from coral_mtl import registry
+from coral_mtl.data.tasks import TaskSpec
+from coral_mtl.models.naming import by_task
+from coral_mtl.models.segmentation.cross_task import CrossTaskAttention, pooled
+from coral_mtl.models.segmentation.features import Features, padded
+from coral_mtl.models.segmentation.fusion import AllMLPFusion, normalised
+from coral_mtl.models.segmentation.roles import TaskRoles, require_segmentation, resolved_roles
+from coral_mtl.models.segmentation.segformer import STRIDES, BackboneName, SegFormerEncoder
+from coral_mtl.options import PositiveInt
+
+
+@registry.models.register
+class CoralMTL(nn.Module):
+    """Images to logits {task: (N, size, H, W)}: one encoder, and a decoder in which primary tasks read the others.
+
+    With S the map that all tasks share (SegFormer's encoder and decoder, see AllMLPFusion), every task t has features
+    X_t = ReLU(GN(V_t S)) of d = `attention_dim` channels. Those of a primary task p attend to those of all other tasks,
+    window by window (see CrossTaskAttention), and are mixed once more:
+
+        Z_p = ReLU(GN(U_p (X_p + attention_p(X_p; {X_b, b != p})))),
+
+    and Z_a = X_a for an auxiliary task. Logits are linear in Z_t, at a quarter of the resolution, enlarged bilinearly.
+
+    The composition is our own. That a task's features are refined by those of preliminary predictions of others is from
+    PAD-Net (Xu et al. 2018) and MTI-Net (Vandenhende et al. 2020); attention across tasks from ATRC (Bruggemann et al.
+    2021) and DenseMTL (Lopes et al. 2023). Here it is local, one-way for auxiliary tasks, and at one scale.
+
+    The features X_b of a task are reached by its own loss and by those of the primary tasks, so a gradient strategy
+    sees V_b as shared; U_p, the attention and the last layers belong to one task each.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        specs: Mapping[str, TaskSpec],
+        *,
+        backbone: BackboneName = "mit_b0",
+        decoder_channel: PositiveInt = 256,
+        attention_dim: PositiveInt = 128,
+        tasks: TaskRoles | None = None,
+        pretrained: str | None = None,
+    ) -> None:
+        """Build the model for images of the channels of `input_shape` and the tasks `specs`.
+
+        Args:
+            backbone: size of the encoder, mit_b0 to mit_b5 (default mit_b0).
+            decoder_channel: channels of the map that all tasks share (default 256).
+            attention_dim: channels of each task's features, a multiple of 4 (default 128).
+            tasks: names of the `primary` tasks, which read the others' features, and of the `auxiliary` ones, which do
+                not; a list that is left out holds all tasks that the other does not (default null: all are primary).
+            pretrained: weights of the encoder: a folder that transformers wrote (from the current folder), or a hub id
+                such as nvidia/mit-b0 (default null: random ones).
+
+        Raises:
+            ConfigError: a task is no segmentation or has no role, a role names what is no task, attention_dim is no
+                multiple of 4, or the weights are not there or not those of the backbone.
+            MissingExtraError: transformers is not installed.
+        """
+        super().__init__()
+        require_segmentation("CoralMTL", input_shape, specs)
+        roles = resolved_roles(tasks, specs)
+        self.encoder = SegFormerEncoder(backbone, input_shape[0], pretrained)
+        self.fusion = AllMLPFusion(self.encoder.channels, decoder_channel)
+        self.branches = by_task({task: normalised(decoder_channel, attention_dim) for task in specs})
+        reading = roles.primary if len(specs) > 1 else ()
+        self.attention = by_task({task: CrossTaskAttention(len(specs) - 1, attention_dim) for task in reading})
+        self.mixing = by_task({task: normalised(attention_dim, attention_dim) for task in reading})
+        self.heads = by_task({task: nn.Conv2d(attention_dim, spec.size, 1) for task, spec in specs.items()})
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the logits of every task for images (N, C, H, W) of any size."""
+        return self.predict(self.represent(images))
+
+    def represent(self, images: Tensor) -> Features:
+        """Return the map that all tasks share, (N, decoder_channel, H/4, W/4), with H and W rounded up to 32 pixels."""
+        maps = self.encoder(padded(images, STRIDES[-1]))
+        return Features(self.fusion(maps), STRIDES[0], *images.shape[-2:])
+
+    def predict(self, features: Features) -> dict[str, Tensor]:
+        """Return the logits of every task from the shared map."""
+        own = {task: branch(features.map) for task, branch in self.branches.items()}
+        small = {task: pooled(each) for task, each in own.items()} if self.attention else {}
+        for task, attention in self.attention.items():
+            others = [each for other, each in small.items() if other != task]
+            own[task] = self.mixing[task](attention(own[task], others))
+        return {task: features.to_pixels(head(own[task])) for task, head in self.heads.items()}
