@@ -1,9 +1,10 @@
 """What multi-task gradients cost: this engine, plain training and peers, on the same networks, in turns in one process.
 
     pip install torchjd==0.18.0 qpsolvers quadprog ecos          # optional: without them TorchJD is left out
-    OMP_NUM_THREADS=1 python benchmarks/engine.py --output benchmarks/results/engine_cpu.json      # about half an hour
-    python benchmarks/engine.py --nets lenet --tasks 3 --rounds 3                                  # seconds
-    python benchmarks/engine.py --device cuda --precision bfloat16 --nets resnet50 vit --tasks 3 7 # not tried yet
+    python benchmarks/engine.py --output benchmarks/results/engine_cpu.json                 # about half an hour
+    python benchmarks/engine.py --nets lenet --tasks 3 --parts backward step                # seconds
+    python benchmarks/engine.py --device cuda --nets resnet50 vit --tasks 3 7 --precision bfloat16 \
+        --output benchmarks/results/engine_cuda_bfloat16.json                               # never run yet: no GPU here
     python -m coral_mtl.documentation                            # puts the tables into the documentation
 
 Times are of the backward part of a step: from the losses to `.grad`. Peaks are of forward and backward together.
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from torch import Tensor
 
 from coral_mtl.bench.memory import peak_bytes
 from coral_mtl.bench.published import bars_table, engine_tables
-from coral_mtl.bench.timing import Prepared, Stopwatch, in_turns, milliseconds, unprepared
+from coral_mtl.bench.timing import Candidate, Prepared, Stopwatch, in_turns, milliseconds, unprepared
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
 from coral_mtl.engine.gram import gram_matrix
@@ -41,6 +43,7 @@ from coral_mtl.running.environment import describe_environment
 
 CPU_NETS = ("lenet", "segformer", "segformer-heavy", "resnet", "mlp")
 TASKS = (2, 3, 7, 20)
+PARTS = ("backward", "peers", "step", "window", "peak", "gram", "synchronisations")
 PERIOD = 10
 """Steps from one refresh to the next, where steps are timed whole."""
 
@@ -130,8 +133,8 @@ def peer(backward: Backward) -> Callable[[Trial], Backward]:
 
 
 def ways() -> dict[str, Callable[[Trial], Backward]]:
-    """Every way to the gradient whose backward part is timed."""
-    found = {
+    """Plain training, and our ways to the gradient."""
+    return {
         "plain": plain,
         "heads": heads_alone,
         "stored": ours(EqualNorms(), rows="stored"),
@@ -139,6 +142,14 @@ def ways() -> dict[str, Callable[[Trial], Backward]]:
         "reuse": ours(EqualNorms(update_frequency=sys.maxsize)),
         "features": ours(EqualNorms(), gram_on="features"),
         "bfloat16 rows": ours(EqualNorms(), rows="stored", row_dtype=torch.bfloat16),
+    }
+
+
+def peers() -> dict[str, Callable[[Trial], Backward]]:
+    """Our default way, and other people's."""
+    found = {
+        "plain": plain,
+        "auto": ours(EqualNorms()),
         "LibMTL loop": peer(libmtl_loop),
         "official Nash-MTL": peer(official_nash),
     }
@@ -147,7 +158,7 @@ def ways() -> dict[str, Callable[[Trial], Backward]]:
     return found
 
 
-def periodic_ways(tasks: int, precision: NumberFormat) -> dict[str, Callable[[Trial], Backward]]:
+def periodic(tasks: int, precision: NumberFormat) -> dict[str, Callable[[Trial], Backward]]:
     """Nash-MTL solved once in `PERIOD` steps; no peer of it knows a GradScaler."""
     found = {"plain": plain, "NashMTL": ours(NashMTL(update_frequency=PERIOD))}
     if not MISSING and precision != "float16":
@@ -158,45 +169,38 @@ def periodic_ways(tasks: int, precision: NumberFormat) -> dict[str, Callable[[Tr
     return found
 
 
-def measure(net: Net, tasks: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of one network with this many tasks."""
+def measure(net: Net, tasks: int, part: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of one part of one network's case."""
     device, stopwatch = arguments.device, Stopwatch(arguments.device)
     trial = partial(Trial, net, tasks, device, Precision(device, arguments.precision))
-    trials = {name: trial(way) for name, way in ways().items()}
-    times = in_turns({name: each.prepared for name, each in trials.items()}, arguments.rounds, stopwatch)
-    steps = in_turns(
-        {name: unprepared(trials[name].step) for name in ("plain", "reuse", "features")},
-        arguments.rounds,
-        stopwatch,
-    )
-    case: dict[str, Any] = {
-        "tasks": tasks,
-        "parameters": trials["plain"].problem.shared_size(),
-        "backward": _summary(times),
-        "step": _summary(steps),
-        "peak": {name: _peak(each, device) for name, each in trials.items() if name != "heads"},
-        "gram": gram_figures(trials["plain"], stopwatch),
-    }
-    if device.type == "cuda":
-        case["synchronisations"] = {name: synchronisations(each) for name, each in trials.items()}
-    trials.clear()
-    if tasks == 3:
-        windows = {
-            name: unprepared(trial(way).window) for name, way in periodic_ways(tasks, arguments.precision).items()
-        }
-        case["window"] = _summary(in_turns(windows, max(3, arguments.rounds // 2), stopwatch))
-    return case
+
+    def timed(candidates: Mapping[str, Candidate]) -> dict[str, dict[str, float]]:
+        seconds = in_turns(candidates, arguments.rounds, stopwatch, within=arguments.within)
+        return {name: milliseconds(each) | {"rounds": len(each)} for name, each in seconds.items()}
+
+    if part in TIMED:
+        return timed({name: trial(way).prepared for name, way in TIMED[part]().items()})
+    if part == "step":
+        return timed({name: unprepared(trial(ways()[name]).step) for name in ("plain", "reuse", "features")})
+    if part == "window":
+        found = periodic(tasks, arguments.precision)
+        return timed({name: unprepared(trial(way).window) for name, way in found.items()})
+    if part == "gram":
+        return gram_figures(trial(plain), stopwatch)
+    if part == "peak":
+        found = ways() | peers()
+        return {name: _peak(trial(way), device) for name, way in found.items() if name != "heads"}
+    return {name: synchronisations(trial(way)) for name, way in ways().items() if name != "heads"}
 
 
-def _summary(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
-    return {name: milliseconds(seconds) for name, seconds in times.items()}
+TIMED = {"backward": ways, "peers": peers}
 
 
 def _peak(trial: Trial, device: torch.device) -> int:
+    for _ in range(2):  # the first step tells the shared parameters from the others, the second tries ghost rows
+        trial.pass_through()
     trial.optimizer.zero_grad()
-    peak = peak_bytes(trial.pass_through, device)
-    trial.optimizer.zero_grad()
-    return peak
+    return peak_bytes(trial.pass_through, device)
 
 
 def gram_figures(trial: Trial, stopwatch: Stopwatch) -> dict[str, float]:
@@ -234,6 +238,8 @@ def _product(rows: list[Tensor]) -> Tensor:
 
 def synchronisations(trial: Trial) -> int:
     """How often the host waits for the GPU in one backward part, by the profiler's count."""
+    for _ in range(2):
+        trial.pass_through()
     backward = trial.prepared()
     torch.cuda.synchronize()
     with torch.profiler.profile() as profile:
@@ -242,38 +248,53 @@ def synchronisations(trial: Trial) -> int:
     return sum(event.count for event in profile.key_averages() if event.key in waits)
 
 
+def opened(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the results so far, those in the output file among them, if they are of this machine and these options."""
+    setting = {
+        "environment": describe_environment(arguments.device) | {"processor": processor()},
+        "clock": Stopwatch(arguments.device).name,
+        "precision": arguments.precision,
+    }
+    if arguments.output is None or not arguments.output.exists():
+        return setting | {"cases": []}
+    found: dict[str, Any] = json.loads(arguments.output.read_text(encoding="utf-8"))
+    if {name: found[name] for name in setting} != setting:
+        raise SystemExit(f"{arguments.output} was measured elsewhere or otherwise: move it away, or take another file")
+    return found
+
+
 def main() -> None:
     """Measure, show, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", choices=NETS, default=CPU_NETS)
     parser.add_argument("--tasks", nargs="+", type=int, default=TASKS)
-    parser.add_argument("--rounds", type=int, default=7, help="timed runs of everything (default 7)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default all)")
+    parser.add_argument("--rounds", type=int, default=15, help="timed runs of everything (default 15)")
+    parser.add_argument("--within", type=float, default=60.0, help="seconds after which 3 runs are enough (default 60)")
     parser.add_argument("--threads", type=int, default=1, help="threads on the CPU; 1 is timed by CPU time (default 1)")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--precision", choices=NumberFormat.__args__, default="float32", help="of the forward pass")
-    parser.add_argument("--output", type=Path, help="JSON file; nothing is written without it")
+    parser.add_argument("--output", type=Path, help="JSON file; what it holds of other nets, tasks and parts is kept")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     console = Console(stderr=True)
     if MISSING:
         console.print(f"not installed, left out: what needs {', '.join(MISSING)}")
-    results: dict[str, Any] = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(sys.argv),
-        "environment": describe_environment(arguments.device) | {"processor": processor()},
-        "clock": Stopwatch(arguments.device).name,
-        "rounds": arguments.rounds,
-        "precision": arguments.precision,
-        "cases": [],
-    }
-    for name in arguments.nets:
-        for tasks in arguments.tasks:
-            console.print(f"{name}, {tasks} tasks ...")
-            results["cases"].append({"net": name, **measure(NETS[name], tasks, arguments)})
-            results["bars"] = judged(results["cases"])
-            if arguments.output:
-                arguments.output.parent.mkdir(parents=True, exist_ok=True)
-                arguments.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    results = opened(arguments)
+    cases = {(case["net"], case["tasks"]): case for case in results["cases"]}
+    for net, tasks, part in product(arguments.nets, arguments.tasks, arguments.parts):
+        if (part == "window" and tasks != 3) or (part == "synchronisations" and arguments.device.type != "cuda"):
+            continue
+        console.print(f"{net}, {tasks} tasks, {part} ...")
+        case = cases.setdefault((net, tasks), {"net": net, "tasks": tasks})
+        case["parameters"] = NETS[net].problem(tasks, arguments.device).shared_size()
+        case[part] = measure(NETS[net], tasks, part, arguments)
+        results["date"] = datetime.now(UTC).date().isoformat()
+        results["cases"] = [cases[key] for key in sorted(cases, key=lambda key: (list(NETS).index(key[0]), key[1]))]
+        results["bars"] = judged(results["cases"])
+        if arguments.output:
+            arguments.output.parent.mkdir(parents=True, exist_ok=True)
+            arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     Console(width=200).print(engine_tables(results), bars_table(results), markup=False)
 
 

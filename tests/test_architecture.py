@@ -37,7 +37,7 @@ def within(module: str, rooms: tuple[str, ...]) -> bool:
 ORDER = (
     *("errors", "options", "registry", "atomic", "kinds", "documents", "schedules", "config", "parameters"),
     *("data", "models", "losses", "metrics", "inference", "constraints", "engine", "solving", "diagnostics"),
-    *("restraining", "trackers", "experiment", "running", "evaluation", "strategy_catalogue"),
+    *("restraining", "trackers", "experiment", "running", "evaluation", "strategy_catalogue", "strategy_figures"),
     *("study", "bench", "report", "documentation", "cli", "__main__"),
 )
 """The rooms in the order of a run; each may know those before it."""

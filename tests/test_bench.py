@@ -161,19 +161,28 @@ def test_layers_are_counted_by_reason(config):
 
 
 def test_published_tables():
+    times = (("plain", 10.0), ("stored", 29.0), ("auto", 28.0))
     case = {
         "net": "lenet",
         "tasks": 3,
-        "backward": {name: {"min": time} for name, time in (("plain", 10.0), ("stored", 29.0), ("auto", 28.0))},
+        "backward": {name: {"min": time, "rounds": 5} for name, time in times},
+        "peers": {"plain": {"min": 8.0}, "TorchJD": {"min": 40.0}},
         "peak": {"plain": 2**20, "stored": 3 * 2**20, "auto": 2**21},
     }
+    bar = {"what": "reuse", "net": "lenet", "tasks": 3, "figure": 1.05, "median": 1.06, "limit": 1.04, "met": False}
     results = {
         "cases": [case],
-        "rounds": 5,
         "clock": "CPU time",
         "date": "2026-01-01",
         "environment": {"coral-mtl": "0", "torch": "2", "threads": "1", "processor": "some"},
-        "bars": [{"what": "reuse", "net": "lenet", "tasks": 3, "figure": 1.05, "limit": 1.04, "met": False}],
+        "bars": [bar],
     }
-    assert "| lenet | 3 | 10.0 ms, 1 | 2.90, 3 | 2.80, 2 |  |  |" in engine_tables(results)
-    assert "| reuse | lenet | 3 | 1.05 | 1.04 | missed |" in bars_table(results)
+    tables = engine_tables(results)
+    assert "| lenet | 3 | 10.0 ms, 1 | 2.90, 3 | 2.80, 2 |  |  |  | 5.00 |  |  |" in tables
+    assert "up to 5 runs" in tables
+    assert "| reuse | lenet | 3 | 1.05 | 1.06 | 1.04 | missed |" in bars_table(results)
+
+
+def test_turns_end_early():
+    """Three rounds at the least, whatever they take."""
+    assert in_turns({"run": unprepared(int)}, 9, lambda run: 1.0, within=0.0) == {"run": [1.0] * 3}

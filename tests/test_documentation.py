@@ -74,7 +74,8 @@ def test_every_strategy_has_its_section():
     for name in names:
         begin = f"### {name}\n\n<!-- generated: strategy {name} -->\n"
         assert page.count(begin) == 1, f"docs/strategies.md needs a section that begins with\n{begin}"
-        prose = page.partition(begin)[2].partition("<!-- end of generated -->")[2].partition("\n#")[0]
+        figures, _, prose = page.partition(begin)[2].partition("\n#")[0].rpartition("<!-- end of generated -->")
+        assert f"<!-- generated: measured {name} -->" in figures
         assert prose.count(".") >= 2, f"docs/strategies.md says nothing about {name}"
         assert page.partition("\n## ")[0].count(f"[{name}](#") == 1, f"{name} is missing in the list at the top"
 

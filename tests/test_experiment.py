@@ -129,3 +129,28 @@ def test_devices_that_are_not_here_are_refused():
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ConfigError, match="no device 'cuda:63'"):
         choose_device("cuda:63")
+
+
+@pytest.mark.parametrize(
+    ("block", "generators"),
+    [
+        ("{type: Random}", lambda s: [s]),
+        ("{type: Random, params: {seed: null}}", lambda s: [s]),
+        ("{type: PCGrad, over: {type: Random}}", lambda s: [s.strategy, s.weighting]),
+        ("{type: Equal, times: {type: Random}}", lambda s: [s.parts[1]]),
+    ],
+)
+def test_randomness_of_a_strategy_follows_the_seed_of_the_run(build, block, generators):
+    def seeds(*overrides):
+        strategy = build(f"loss.weighting_strategy={block}", *overrides).engine.strategy
+        return [part.seed for part in generators(strategy)]
+
+    assert set(seeds("seed=7")) == {7}
+    assert set(seeds("seed=8")) == {8}
+
+
+def test_a_seed_of_its_own_wins(build):
+    block = "loss.weighting_strategy={type: Random, params: {seed: 3}}"
+    assert build(block, "seed=7").engine.strategy.seed == 3
+    wrapped = build("optimizer.use_pcgrad_wrapper=true", "loss.weighting_strategy={type: Equal}", "seed=7")
+    assert wrapped.engine.strategy.strategy.seed == 7

@@ -12,6 +12,7 @@ from coral_mtl.engine.pcgrad import PCGrad
 from coral_mtl.engine.solvers.solution import Status
 from coral_mtl.engine.stack import Stack
 from coral_mtl.errors import ConfigError, StrategyError
+from coral_mtl.registry import strategies
 from coral_mtl.solving import decide, solve
 
 
@@ -115,6 +116,7 @@ LOPSIDED = np.array([[1.0, 0.5], [0.4, 1.0]])
         (torch.full((1, 2, 2), torch.inf), r"gram\[0, 0, 0\] is inf"),
         (LOPSIDED, r"gram\[0, 1\] is 0\.5 and its transpose there 0\.4"),
         (torch.from_numpy(LOPSIDED).float(), r"gram\[0, 1\] is 0\.5 and its transpose there 0\.4"),
+        (np.array([[1.0, 5.0], [5.0, 4.0]]), r"gram\[0, 1\] is 5, but .* an inner product of 2 at most"),
         (np.diag([1.0, -2.0]), r"-2 as the square of the norm of task 1"),
         (np.eye(2, dtype=int), "floating-point type, not int64"),
         (torch.eye(2, dtype=torch.complex64), r"floating-point type, not torch\.complex64"),
@@ -126,6 +128,13 @@ def test_bad_matrices_are_named(matrix, complaint):
         solve("MGDA", matrix)
     assert isinstance(raised.value, ValueError)
     assert "see: " in str(raised.value)
+
+
+@pytest.mark.parametrize("name", strategies.names())
+def test_an_unknown_option_is_told_beside_the_known_ones(name):
+    with pytest.raises(StrategyError, match=r"unheard_of = 1: .*; the options are \w+[\s\S]*see: help\(") as raised:
+        strategies.get(name)(unheard_of=1)
+    assert isinstance(raised.value, ValueError)
 
 
 def test_a_transpose_may_differ_by_rounding():

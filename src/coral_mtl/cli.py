@@ -157,11 +157,12 @@ def validate(
 ) -> None:
     """Check configurations, all problems at once, without running anything."""
     from coral_mtl.config import load_config
+    from coral_mtl.study.folder import check_variants
 
     wrong = False
     for config in configs:
         try:
-            load_config(config, study=True)
+            check_variants(load_config(config, study=True, compare=True))
             typer.echo(f"{config}: valid")
         except CoralError as error:
             wrong = True

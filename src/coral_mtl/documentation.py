@@ -13,6 +13,7 @@ from typing import Any
 from coral_mtl.config.json_schema import json_schema
 from coral_mtl.config.reference import reference_tables
 from coral_mtl.strategy_catalogue import strategy_facts, strategy_table
+from coral_mtl.strategy_figures import figures_row, figures_table
 
 COMMAND = "python -m coral_mtl.documentation"
 QUICKSTART = Path("benchmarks/results/quickstart.json")
@@ -39,6 +40,10 @@ def _content(name: str, argument: str, root: Path) -> str:
             return strategy_table()
         case "strategy":
             return strategy_facts(argument)
+        case "measured":
+            return figures_row(root, argument)
+        case "measurements":
+            return figures_table(root)
         case "quickstart":
             return quickstart_table(root / QUICKSTART)
     raise ValueError(f"no generated part is called {name!r}")

@@ -9,6 +9,7 @@ from torch import nn
 
 from coral_mtl import registry
 from coral_mtl.config import Config
+from coral_mtl.config.bases import Block
 from coral_mtl.config.sections import LossWeighting, WeightingStrategy
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.engine.batches import Splits, run_length
@@ -28,6 +29,7 @@ from coral_mtl.errors import ConfigError
 from coral_mtl.inference import Inference
 from coral_mtl.losses.objective import Objective
 from coral_mtl.metrics import MetricSet
+from coral_mtl.options import options_of
 from coral_mtl.parameters import Rule, Treatment, apply_rules
 from coral_mtl.registry import takes_augmentations
 from coral_mtl.restraining import build_restraints
@@ -95,9 +97,8 @@ def build_experiment(config: Config) -> Experiment:
     seed_everything(config.seed)  # after the data, whose packages may draw numbers when they are imported
     model = config.model.build(data.input_shape, data.tasks).to(device)
     treatments = apply_rules(model, [Rule(**rule.model_dump()) for rule in config.parameters])
-    run = run_length(
-        len(data.train), config.data.batch_size * config.trainer.gradient_accumulation_steps, config.trainer.epochs
-    )
+    window = config.data.batch_size * config.trainer.gradient_accumulation_steps
+    run = run_length(len(data.train), window, config.trainer.epochs)
     restraints = build_restraints(config, model, run)  # before the optimiser, which trains what is reparametrised
     loss = config.loss
     objective = Objective(loss.build(data.tasks), balance=loss.balance, weights=loss.term_weights, run=run)
@@ -112,13 +113,6 @@ def build_experiment(config: Config) -> Experiment:
         rows=balancing.rows,
         row_dtype=None if balancing.row_type is None else getattr(torch, balancing.row_type),
     )
-    total_steps = int(run.steps)
-    groups = engine.parameter_groups()
-    optimizer = config.optimizer.build(model.named_parameters(), total_steps, groups, treatments)
-    if config.optimizer.schedule is not None:
-        optimizer.follow(bounded_curve("optimizer.schedule", config.optimizer.schedule, run))
-    if config.trainer.stages:
-        optimizer.follow(staged(optimizer.factor, config.trainer.stages, run))
     return Experiment(
         config=config,
         strategy_name=strategy_name(config),
@@ -127,20 +121,33 @@ def build_experiment(config: Config) -> Experiment:
         model=model,
         objective=objective,
         engine=engine,
-        optimizer=optimizer,
+        optimizer=build_optimizer(config, model, engine, treatments, run),
         metrics=config.metrics.build(data.tasks),
         inference=config.evaluator.build(),
-        total_steps=total_steps,
+        total_steps=int(run.steps),
         restraints=restraints,
         treatments=treatments,
         remarks=remarks_on(config, run),
     )
 
 
-def build_data(config: Config) -> DataSet:
+def build_data(config: Config) -> Any:
     """Return the data, with the training items augmented where the data set takes augmentations."""
     taken = takes_augmentations(registry.data.get(config.data.type))
     return config.data.build(*([config.augmentations.build()] if taken else []))
+
+
+def build_optimizer(
+    config: Config, model: nn.Module, engine: Engine, treatments: Mapping[str, Treatment], run: Horizon
+) -> ScheduledOptimizer:
+    """Return the optimiser of the model and the strategy, with the schedule and the stages of its learning rates."""
+    groups = engine.parameter_groups()
+    optimizer = config.optimizer.build(model.named_parameters(), int(run.steps), groups, treatments)
+    if config.optimizer.schedule is not None:
+        optimizer.follow(bounded_curve("optimizer.schedule", config.optimizer.schedule, run))
+    if config.trainer.stages:
+        optimizer.follow(staged(optimizer.factor, config.trainer.stages, run))
+    return optimizer
 
 
 def remarks_on(config: Config, run: Horizon) -> tuple[str, ...]:
@@ -164,11 +171,11 @@ def build_strategy(config: Config) -> Strategy:
     the coefficients first, then the limit to the direction's length.
     """
     block = config.loss.weighting_strategy
-    strategy = build_weighting(block)
+    strategy = build_weighting(block, config.seed)
     if block.over is not None:
-        strategy = Stack(build_weighting(block.over), strategy)
+        strategy = Stack(build_weighting(block.over, config.seed), strategy)
     if config.optimizer.use_pcgrad_wrapper:
-        strategy = Stack(strategy, registry.strategies.get("PCGrad")())
+        strategy = Stack(strategy, registry.strategies.get("PCGrad")(seed=config.seed))
     if block.weight_averaging is not None:
         strategy = WeightAveraging(strategy, momentum=block.weight_averaging)
     if block.clip_direction is not None:
@@ -176,9 +183,17 @@ def build_strategy(config: Config) -> Strategy:
     return strategy
 
 
-def build_weighting(block: WeightingStrategy | LossWeighting) -> Any:
+def build_weighting(block: WeightingStrategy | LossWeighting, seed: int) -> Any:
     """Return the strategy of a block, times the second weighting where it has one."""
-    return block.build() if block.times is None else Product(block.build(), block.times.build())
+    own = _seeded(block, seed)
+    return own if block.times is None else Product(own, _seeded(block.times, seed))
+
+
+def _seeded(block: Block, seed: int) -> Any:
+    """Build a strategy; randomness of its own follows the run's seed where it was given none."""
+    cls: Any = registry.strategies.get(block.type)
+    follows = "seed" in options_of(cls) and block.params.get("seed") is None
+    return cls(**block.params | ({"seed": seed} if follows else {}))
 
 
 def strategy_name(config: Config) -> str:

@@ -70,6 +70,8 @@ def check_options(cls: type, values: dict[str, Any], error: type[CoralError]) ->
         options_model(cls).model_validate(values)
     except ValidationError as problems:
         lines = [f"{'.'.join(map(str, p['loc']))} = {p['input']!r}: {p['msg']}" for p in problems.errors()]
+        if any(p["type"] == "extra_forbidden" and len(p["loc"]) == 1 for p in problems.errors()):
+            lines.append(f"the options are {', '.join(options_of(cls)) or 'none'}")
         raise error(f"{cls.__name__}: " + "; ".join(lines) + f"\n    see: help({cls.__name__})") from None
 
 

@@ -156,8 +156,17 @@ def _require_gram(matrices: np.ndarray, transposed: np.ndarray, precision: float
         task, value = place[-1], squares[tuple(place)]
         raise StrategyError(f"gram has {value:g} as the square of the norm of task {task}: give G @ G.T{_MORE}")
     norms = np.sqrt(squares)
+    bounds = norms[..., :, None] * norms[..., None, :]
+    long = np.abs(matrices) > (1.0 + _ASYMMETRY * precision) * bounds
+    if long.any():
+        place = np.argwhere(long)[0]
+        value, bound = matrices[tuple(place)], bounds[tuple(place)]
+        raise StrategyError(
+            f"gram{place.tolist()} is {value:g}, but gradients of these norms have an inner product of {bound:g} at "
+            f"most: give G @ G.T{_MORE}"
+        )
     differences = np.abs(matrices - transposed)
-    uneven = differences > _ASYMMETRY * precision * norms[..., :, None] * norms[..., None, :]
+    uneven = differences > _ASYMMETRY * precision * bounds
     if uneven.any():
         place = np.argwhere(uneven)[0]
         ours, theirs = matrices[tuple(place)], transposed[tuple(place)]

@@ -7,7 +7,7 @@ from coral_mtl.errors import DataError
 @pytest.mark.parametrize(
     ("kind", "size", "problem"),
     [
-        ("ranking", 3, "classification, regression or segmentation, not .ranking"),
+        ("ranking", 3, "classification, regression, segmentation, polygon or judgement, not .ranking"),
         ("classification", 1, "size 2 or more, not 1"),
         ("regression", 0, "size 1 or more, not 0"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,8 +36,10 @@ def measured(**changes):
 
 
 def test_a_measured_step_has_every_field_with_the_right_figures():
-    record = make_record(measured(), CONTEXT)
+    restraints = {"regularisers": {"sparse": 0.1}, "constraints": {"bound": {"w": {"violation": np.float64(0.5)}}}}
+    record = make_record(measured(), replace(CONTEXT, restraints=restraints))
 
+    assert record["constraints"] == {"bound": {"w": {"violation": 0.5}}}
     assert set(record) == {*FIELDS, "nash_objective", "log_variances"}
     assert record["gradient_norm"] == {"a": 2.0, "b": 3.0}
     assert record["gradient_cosine_similarity"] == {"a_vs_b": -0.5}
@@ -67,7 +70,8 @@ def test_what_was_not_measured_is_absent_and_neither_zero_nor_null():
     reused = measured(gram=None, descent={}, update_norm=None, solution=None, refreshed=False, records={})
     record = make_record(reused, CONTEXT)
 
-    gradient_fields = {field for field in FIELDS if field.startswith("gradient_")} | {"descent"}
+    gradient_fields = {field for field in FIELDS if field.startswith("gradient_")}
+    gradient_fields |= {"descent", "regularisers", "constraints"}
     assert set(record) == set(FIELDS) - gradient_fields
     assert record["solver"] == {"reused": True, "seconds": 0.002}
     assert record["task_weights"] == {"a": 2.0, "b": 1.0}

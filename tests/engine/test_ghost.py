@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 from toy import InverseNorm, clear
 
-from coral_mtl.engine import ghost as module
+from coral_mtl.engine import ghost_layers, ghost_pass
 from coral_mtl.engine.engine import Engine
 from coral_mtl.errors import StrategyError
 
@@ -78,7 +78,7 @@ def build(name, seed=0):
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize(("update_frequency", "panel"), [(1, 256), (1, 3), (2, 256)])
 def test_ghost_rows_equal_stored_rows(monkeypatch, name, update_frequency, panel):
-    monkeypatch.setattr(module, "PANEL", panel)
+    monkeypatch.setattr(ghost_layers, "PANEL", panel)
     (one, inputs), (other, _) = build(name), build(name)
     stored = Engine(InverseNorm(update_frequency=update_frequency), one, rows="stored")
     ghost = Engine(InverseNorm(update_frequency=update_frequency), other, rows="ghost")
@@ -193,15 +193,15 @@ def test_accumulation_keeps_stored_rows():
 
 
 def test_auto_takes_the_cheaper_form():
-    model = Net(nn.Sequential(nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 8)), 8)
+    model = Net(nn.Sequential(nn.Linear(1600, 1600), nn.ReLU(), nn.Linear(1600, 8)), 8)
     engine = Engine(InverseNorm(), model)
-    few = torch.randn(8, 400, dtype=torch.float64)
+    few = torch.randn(8, 1600, dtype=torch.float64)
     for _ in range(2):
         engine.backward(model.losses(few))
     assert "trunk.0" not in engine.stored_layers()
-    assert "cheaper (8 positions, a 8 x 400 weight)" in engine.stored_layers()["trunk.2"]  # too small to be worth it
-    engine.backward(model.losses(few.repeat(100, 1)))
-    assert "cheaper (800 positions, a 400 x 400 weight)" in engine.stored_layers()["trunk.0"]
+    assert "cheaper (8 positions, a 8 x 1600 weight)" in engine.stored_layers()["trunk.2"]  # too small to be worth it
+    engine.backward(model.losses(few.repeat(400, 1)))
+    assert "cheaper (3200 positions, a 1600 x 1600 weight)" in engine.stored_layers()["trunk.0"]
 
 
 def test_a_non_finite_task_is_dropped_from_ghost_layers_too():
@@ -238,8 +238,8 @@ def test_models_stay_copyable_picklable_and_free_of_dead_engines():
 
 def test_a_wrong_ghost_row_is_found_and_banned(monkeypatch):
     model, inputs = build("mlp")
-    real = module._backward
-    monkeypatch.setattr(module, "_backward", lambda layer, x, g: real(layer, x, g) * 1.01)
+    real = ghost_pass.weight_gradient
+    monkeypatch.setattr(ghost_pass, "weight_gradient", lambda layer, x, g: real(layer, x, g) * 1.01)
     stored = check_against_stored(model, lambda: model.losses(inputs))
     assert "differs from an explicit one by 1.0e-02" in stored["trunk.2"]
 

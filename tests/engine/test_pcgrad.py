@@ -163,12 +163,12 @@ def test_reuse_draws_no_orders_and_goes_by_name():
     G = np.random.default_rng(3).normal(size=(4, 2))
     strategy = PCGrad(update_frequency=2)
     fresh = dict(zip("abcd", strategy.decide(observe(G, tuple("abcd"))).coefficients, strict=True))
-    before = strategy.state_dict()["generator"]
+    before = strategy.state_dict()["generator"]["state"]
     assert strategy.needs_now(("c", "a")) is Needs.NOTHING
     reused = strategy.decide(Observation(("c", "a"), np.ones(2)))
     assert reused.coefficients.tolist() == [fresh["c"], fresh["a"]]
     assert not reused.refreshed
-    assert torch.equal(strategy.state_dict()["generator"], before)
+    assert torch.equal(strategy.state_dict()["generator"]["state"], before)
 
 
 class Model(torch.nn.Module):

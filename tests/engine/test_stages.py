@@ -78,6 +78,16 @@ def test_divergence_is_undone_so_many_times():
     assert stages.observe(9.0) is None
 
 
+def test_what_was_restored_is_the_first_to_fall_back_on():
+    model, made, stages = parts(Stage(begin=0.5, restore_best=True, rollback=Rollback(margin=0.1)))
+    best = [p.detach().clone() for p in model.parameters()]
+    stages.observe(0.8)
+    stages.enter(50)
+    step(model, made)
+    assert "weights of the best validation restored (0.8)" in stages.observe(0.2)
+    assert all(torch.equal(p, kept) for p, kept in zip(model.parameters(), best, strict=True))
+
+
 def test_its_state_brings_the_kept_weights_back():
     model, made, stages = parts(Stage(begin=0.5, restore_best=True))
     stages.observe(0.3)

@@ -118,3 +118,12 @@ def test_a_parameter_seen_for_the_first_time_needs_the_whole_graph(walks):
     engine.backward(losses)
     assert walks == [True, False]
     torch.testing.assert_close(model.unused.weight.grad, 2 * model.unused.weight)
+
+
+@pytest.mark.parametrize("heads_only", [False, True])
+def test_losses_that_are_parameters_themselves(heads_only):
+    one, both = (torch.ones((), requires_grad=True) for _ in range(2))
+    losses = {"a": one, "b": both, "c": both, "d": both * 2}
+    trace = Trace(named_terms(losses, None), heads_only=heads_only)
+    assert set(trace.leaves.values()) == {one, both}
+    assert trace.met() == [both]

@@ -93,6 +93,11 @@ def test_panoptic_quality_is_its_definition(seed):
     assert np.isnan(found[3])
 
 
+def test_segments_that_overlap_by_half_do_not_match():
+    true, predicted = Segments.of(np.array([[1, 1]])), Segments.of(np.array([[1, 0]]))
+    assert panoptic_qualities(true, predicted, size=2).tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_partitions_are_compared_by_their_definitions(seed):
     true = patches(seed)
@@ -152,6 +157,7 @@ def image(index, true, predicted):
     )
 
 
+@pytest.mark.slow
 def test_processes_write_in_order_what_one_would_have_measured(tmp_path):
     shown = [(patches(seed), np.maximum(patches(seed + 9), 0)) for seed in range(7)]
     with (tmp_path / "surface.jsonl").open("w") as file, SurfaceMetrics(file, "r", workers=2) as metrics:

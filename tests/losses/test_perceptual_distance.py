@@ -195,7 +195,8 @@ def test_what_moves_in_each_paradigm(paradigm):
     model, recipe = Judge(), Recipe()
     nn.init.constant_(model.backbone[0].weight, 7.0)
     treated = apply_rules(model, PARADIGMS[paradigm])
-    groups = parameter_groups(model.named_parameters(), treated, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    rates = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    groups = parameter_groups(model.named_parameters(), treated, **rates)
     trained = {name for group in groups for name in group["names"]}
     moving = {"linear", "comparison"} if paradigm == "lin" else {"linear", "comparison", "backbone"}
     assert {name.split(".")[0] for name in trained} == moving

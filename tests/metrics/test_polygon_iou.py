@@ -29,7 +29,14 @@ def test_shares_above_thresholds():
     metric = PolygonIoU()
     for width in (2.0, 1.6, 1.2, 0.4):  # IoU 1, .8, .6, .2
         metric.update((SQUARE * torch.tensor([width / 2, 1.0]))[None], SQUARE[None])
-    assert metric.compute() == pytest.approx({"iou": 0.65, "above_50": 0.75, "above_50_95": (10 + 7 + 3 + 0) / 40})
+    assert metric.compute() == pytest.approx(
+        {
+            "iou": 0.65,
+            "above_50": 0.75,
+            "above_50_95": (10 + 7 + 3 + 0) / 40,
+            "loss": sum(2 * (2.0 - width) ** 2 / (4 * 4) for width in (2.0, 1.6, 1.2, 0.4)) / 4,
+        }
+    )
     assert tuple(metric.compute()) == metric.names
     metric.reset()
     assert metric.count == 0

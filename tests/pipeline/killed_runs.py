@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import torch
@@ -37,6 +38,7 @@ class Reaper:
     """
 
     def __init__(self, monkeypatch):
+        self.lock = threading.Lock()
         self.moments = 0
         self.fatal = None
         self.writers = set()
@@ -62,10 +64,11 @@ class Reaper:
         return wrapper
 
     def pass_by(self):
-        self.moments += 1
-        if self.moments == self.fatal:
-            self._lose_buffers()
-            raise Killed
+        with self.lock:  # records are written on a thread of their own
+            self.moments += 1
+            if self.moments == self.fatal:
+                self._lose_buffers()
+                raise Killed
 
     def _lose_buffers(self):
         """Lead what the records' files would still write into another file."""

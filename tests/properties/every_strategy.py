@@ -73,6 +73,7 @@ NOTABLE: dict[str, list[Options | Callable[[Sequence[str]], Options]]] = {
         {"solver": "pgd", "tolerance": 1e-10, "max_iterations": 500},
     ],
     "NashMTL": [{"max_norm": 0.1}, {"update_frequency": 3}],
+    "NTKMTL": [{"batches": 3}],
     "PCGrad": [{"reduction": "sum"}, {"update_frequency": 2, "seed": 5}],
     "STCH": [{"on": "losses", "mu": 0.1}],
     "UPGrad": [{"reduction": "sum"}, lambda tasks: {"preference": falling(tasks)}],

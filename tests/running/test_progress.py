@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from coral_mtl.config import load_config
+from coral_mtl.engine.reports import Observer
 from coral_mtl.experiment import build_experiment
-from coral_mtl.running.progress import cost, describe, progress_on
+from coral_mtl.running.progress import cost, describe, memory, progress_on
 
 YAML = """
 data: {type: OverlappingDigits, params: {train_size: 60, validation_size: 20}, batch_size: 2}
@@ -32,7 +33,8 @@ def shown(built, *, terminal):
 def test_a_pipe_gets_plain_lines_every_so_many_steps(tmp_path):
     lines = shown(experiment(tmp_path), terminal=False).splitlines()
     assert lines[0] == "shown: left (classification), right (classification), ink (regression)"
-    assert [line.split("  ")[0] for line in lines[4:]] == ["epoch 1/2", "step 50/60", "epoch 2/2"]
+    assert lines[4].startswith("memory: ")
+    assert [line.split("  ")[0] for line in lines[5:]] == ["epoch 1/2", "step 50/60", "epoch 2/2"]
     assert "\x1b" not in "".join(lines)
 
 
@@ -74,3 +76,22 @@ def test_the_cost_is_told(tmp_path, overrides, words):
 def test_skipped_steps_are_told_at_once(tmp_path):
     text = shown(experiment(tmp_path, "data.params.ink_scale=1e30", "trainer.max_nonfinite_steps=1000"), terminal=False)
     assert text.count("skipped: non-finite loss of task 'ink'") == 60
+
+
+def test_memory_is_that_of_activations_and_of_rows(tmp_path):
+    built = experiment(tmp_path, "model.params.width=4")
+    seen = []
+
+    class Watch(Observer):
+        def on_step(self, report):
+            seen.append(report)
+
+    built.trainer(observers=[Watch()]).fit()
+    sizes = {name: parameter.numel() for name, parameter in built.model.named_parameters()}
+    trunk = sum(size for name, size in sizes.items() if name.startswith("trunk."))
+    inputs = next(iter(built.data.train))[0].numel() * 2 * 4
+    assert seen[0].saved_bytes == seen[-1].saved_bytes > inputs
+    rows = f"{3 * trunk * 4 / 1024:.1f} KiB of gradients by task where they are measured (rows: auto)"
+    assert memory(built, 3 * 2**20) == f"memory: 3.0 MiB kept by each forward pass; {rows}"
+    features = experiment(tmp_path, "loss.weighting_strategy={type: MGDA, gram_on: features}")
+    assert memory(features, None) == "memory: as plain training (gram_on: features)"

@@ -1,5 +1,6 @@
 """Times of things that are run in turns, so that what disturbs a machine disturbs them all alike."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -46,16 +47,22 @@ def unprepared(run: Prepared) -> Candidate:
     return lambda: run
 
 
-def in_turns(candidates: Mapping[Name, Candidate], rounds: int, stopwatch: Stopwatch) -> dict[Name, list[float]]:
+def in_turns(
+    candidates: Mapping[Name, Candidate], rounds: int, stopwatch: Stopwatch, *, within: float = math.inf
+) -> dict[Name, list[float]]:
     """Return the seconds of each candidate in every round.
 
     Each runs once beforehand, uncounted: first runs allocate, plan and compile. The order changes from round to round,
-    since a run finds the caches and the allocator as the one before it left them.
+    since a run finds the caches and the allocator as the one before it left them. After `within` seconds there are no
+    further rounds, beyond three.
     """
     order = list(candidates)
     shuffle = random.Random(0).shuffle
     seconds: dict[Name, list[float]] = {name: [] for name in order}
+    start = time.monotonic()
     for turn in range(rounds + 1):
+        if turn > 3 and time.monotonic() - start > within:
+            break
         for name in order:
             taken = stopwatch(candidates[name]())
             if turn:

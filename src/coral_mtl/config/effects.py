@@ -6,6 +6,7 @@ from typing import Any
 
 from coral_mtl.config.draft import Draft
 from coral_mtl.documents.problems import KeyPath
+from coral_mtl.registry import data, takes_augmentations
 
 METRIC: KeyPath = ("trainer", "model_selection_metric")
 MODE: KeyPath = ("trainer", "metric_mode")
@@ -31,6 +32,13 @@ def _validation_choice(get: Get, strategy: Any) -> str | None:
     if frequency <= epochs:
         return None
     return f"trainer.val_frequency ({frequency}) is above trainer.epochs ({epochs}), so that the end is validated alone"
+
+
+def _augmentations(get: Get, strategy: Any) -> str | None:
+    name = get(("data", "type"))
+    if not isinstance(name, str):
+        raise Doubtful
+    return None if takes_augmentations(data.get(name)) else f"{name} takes no augmentations"
 
 
 def _term_weights(get: Get, strategy: Any) -> str | None:
@@ -85,7 +93,7 @@ _HIGHER = (
     *("accuracy", "r2", "score", "mIoU", "mDice", "H-Mean", "pixel_accuracy", "boundary_IoU", "boundary_F1"),
     *("iou", "above_50", "above_50_95"),
 )
-_LOWER = ["loss", "mae", "rmse", "NLL", "Brier", "ECE"]
+_LOWER = ["loss", "excess", "mae", "rmse", "NLL", "Brier", "ECE"]
 BETTER = {**dict.fromkeys(_HIGHER, "max"), **dict.fromkeys(_LOWER, "min")}
 """Which values of a metric are better, by the last part of its name."""
 
@@ -93,6 +101,7 @@ RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
     ("trainer", "mixed_precision_dtype"): _mixed_precision_dtype,
     MODE: _validation_choice,
     ("trainer", "early_stopping"): _validation_choice,
+    ("augmentations",): _augmentations,
     ("optimizer", "plateau"): _validation_choice,
     ("loss", "term_weights"): _term_weights,
     ("trainer", "max_nonfinite_steps"): _max_nonfinite_steps,

@@ -13,7 +13,7 @@ from coral_mtl.config.keys import BLOCKS, Keys, default
 from coral_mtl.config.overrides import apply_overrides
 from coral_mtl.config.paths import anchored
 from coral_mtl.config.sections import Config, Section
-from coral_mtl.config.trial import STRATEGY, STUDY, try_out
+from coral_mtl.config.trial import STRATEGY, try_out
 from coral_mtl.documents.problems import ConfigErrors, KeyPath, Problem
 from coral_mtl.documents.reading import read_mapping
 from coral_mtl.documents.yaml_1_2 import Node
@@ -31,7 +31,9 @@ class _Checked:
     built: Mapping[KeyPath, Any]
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = (), *, study: bool = False) -> Config:
+def load_config(
+    path: Path | str, overrides: Sequence[str] = (), *, study: bool = False, compare: bool = False
+) -> Config:
     """Read, override and check a configuration; nothing is created.
 
     In the result names of types are spelt as registered, params hold every option that has an effect, with its
@@ -42,6 +44,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), *, study: bool 
         path: the YAML file.
         overrides: `key.path=value` each.
         study: whether the section `study` has an effect (default false).
+        compare: whether the section `compare` has an effect (default false).
 
     Raises:
         ConfigErrors: with every problem of the file and the overrides.
@@ -54,8 +57,10 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), *, study: bool 
     for key, reason in draft.idle.items():
         if key in idle_in_file or draft.overridden(key):
             draft.report(key, f"this key has no effect: {reason}", "leave it out")
-    if not study and draft.find(STUDY) is not None:
-        draft.report(STUDY, "this section has no effect on a single run", f"coral-mtl study {file}, or study=null")
+    for command, meant in {"study": study, "compare": compare}.items():
+        if not meant and draft.find((command,)) is not None:
+            advice = f"coral-mtl {command} {file}, or {command}=null"
+            draft.report((command,), "this section has no effect on a single run", advice)
     if checked.config is None or draft.problems:
         raise ConfigErrors(draft.problems)
     return _resolved(checked, checked.config, ())

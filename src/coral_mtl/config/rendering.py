@@ -19,8 +19,9 @@ def dump_config(config: Config) -> str:
         for key in path[:-1]:
             section = section[str(key)]
         del section[str(path[-1])]
-    if config.study is None:
-        del plain["study"]
+    for command in ("study", "compare"):
+        if plain[command] is None:
+            del plain[command]
     return write(plain)
 
 

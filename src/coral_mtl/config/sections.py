@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from coral_mtl import registry as registries
 from coral_mtl.config.bases import Block, Section
+from coral_mtl.config.compare import Compare
 from coral_mtl.config.course import EarlyStopping, Plateau, Stage
 from coral_mtl.config.restraints import Constraint, ParameterRule, Regulariser
 from coral_mtl.config.study import Study
@@ -276,3 +277,4 @@ class Config(Section):
     diagnostics: Diagnostics = Field(default_factory=Diagnostics)
     trackers: Trackers = Field(default_factory=Trackers)
     study: Study | None = Field(default=None, description="What `coral-mtl study` searches through.")
+    compare: Compare | None = Field(default=None, description="Variants that `coral-mtl compare` puts side by side.")

@@ -16,7 +16,6 @@ from coral_mtl.config.effects import METRIC
 from coral_mtl.config.times import check_times
 from coral_mtl.documents.problems import KeyPath, dotted
 from coral_mtl.errors import CoralError
-from coral_mtl.registry import takes_augmentations
 
 DATA: KeyPath = ("data",)
 AUGMENTATIONS: KeyPath = ("augmentations",)
@@ -41,7 +40,6 @@ def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, An
     tasks = _tasks(draft, choices.get(DATA))
     for path in (AUGMENTATIONS, EVALUATOR):
         _build(draft, path, choices.get(path))
-    _check_augmentations(draft, choices)
     if tasks is not None:
         metrics = _build(draft, METRICS, choices.get(METRICS), tasks)
         if metrics is not None:
@@ -164,12 +162,6 @@ def _check_trackers(draft: Draft) -> None:
         if draft.find(("trackers", name)) not in (None, False) and find_spec(name) is None:
             advice = f"install it with: pip install 'coral-mtl[{name}]'"
             draft.report(("trackers", name), f"needs the package {name!r}, which is not installed", advice)
-
-
-def _check_augmentations(draft: Draft, choices: Mapping[KeyPath, Choice]) -> None:
-    data = choices.get(DATA)
-    if data is not None and draft.given(AUGMENTATIONS) and not takes_augmentations(data.cls):
-        draft.idle[AUGMENTATIONS] = f"{data.name} takes no augmentations"
 
 
 def _check_metrics(draft: Draft, names: tuple[str, ...]) -> None:

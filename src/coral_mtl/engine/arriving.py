@@ -21,7 +21,7 @@ class Arriving:
             by_device.setdefault(tensor.device, []).append(index)
         self._order = [index for found in by_device.values() for index in found]
         self._packets = [_packed([tensors[index] for index in found]) for found in by_device.values()]
-        self._events = [_event(device) for device in by_device if device.type == "cuda"]
+        self._events = [event for device in by_device if (event := _event(device)) is not None]
 
     @property
     def here(self) -> bool:
@@ -46,19 +46,19 @@ class Arriving:
 class Figures(Mapping[str, float]):
     """Scalars by name on their way to the host; the first look at one of them waits for all."""
 
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        """Send the values off, as they are now."""
-        self._names = tuple(values)
+    def __init__(self, names: Sequence[str], arriving: Arriving) -> None:
+        """Name the entries of the first of some tensors."""
+        self._names = names
+        self._arriving = arriving
         self._figures: dict[str, float] | None = None
-        if all(value.is_cpu for value in values.values()):
-            self._figures = {name: value.item() for name, value in values.items()}
-        else:
-            self._arriving = Arriving([_vector(list(values.values()))])
 
     def __getitem__(self, name: str) -> float:
         if self._figures is None:
             self._figures = dict(zip(self._names, self._arriving.values()[0].tolist(), strict=True))
         return self._figures[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -70,12 +70,19 @@ class Figures(Mapping[str, float]):
         return repr(dict(self))
 
 
+def figures(values: Mapping[str, Tensor]) -> Mapping[str, float]:
+    """Return scalars by name, those of a GPU on their way to the host."""
+    if all(value.is_cpu for value in values.values()):
+        return {name: value.item() for name, value in values.items()}
+    return Figures(tuple(values), Arriving([vector(list(values.values()))]))
+
+
 def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     """Bring tensors to the host as float64 arrays, in one copy from each device."""
     return Arriving(tensors).values()
 
 
-def _vector(values: Sequence[Tensor]) -> Tensor:
+def vector(values: Sequence[Tensor]) -> Tensor:
     """Return scalars as one vector, on the device of the first."""
     device = values[0].device
     scalars = [value if value.ndim == 0 else value.reshape(()) for value in values]
@@ -87,7 +94,10 @@ def _packed(tensors: Sequence[Tensor]) -> Tensor:
     return (flat[0] if len(flat) == 1 else torch.cat(flat)).to("cpu", non_blocking=True)
 
 
-def _event(device: torch.device) -> torch.cuda.Event:
+def _event(device: torch.device) -> torch.cuda.Event | None:
+    """Return what happens when all that a GPU has to do so far is done."""
+    if device.type != "cuda":
+        return None
     event = torch.cuda.Event()
     event.record(torch.cuda.current_stream(device))
     return event

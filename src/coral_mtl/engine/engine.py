@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from coral_mtl.engine.arriving import Figures
+from coral_mtl.engine.arriving import figures
 from coral_mtl.engine.features import FeatureRefresh, require_features
 from coral_mtl.engine.ghost import GhostRows
 from coral_mtl.engine.known import Known
@@ -99,7 +99,8 @@ class Engine:
         given = None if shared is None else list(shared)
         if given is not None and not given:
             raise StrategyError("shared= is empty: name the shared parameters, or leave it out to have them found")
-        if gram_on == "features" and (strategy.needs is Needs.ROWS or strategy.batches > 1):
+        by_coordinates = (strategy.needs is Needs.ROWS or strategy.batches > 1) and not strategy.rows_on_features
+        if gram_on == "features" and by_coordinates:
             raise StrategyError(f'{type(strategy).__name__} works on parameters\' gradients: take gram_on="parameters"')
         self.strategy = strategy
         self.tasks = None if tasks is None else tuple(tasks)
@@ -110,6 +111,7 @@ class Engine:
         self.gram_on: Space = gram_on
         self._row_dtype = row_dtype
         self._sharing = Sharing(named, given)
+        self.rows: RowForm = rows
         self._ghost = _ghost_rows(model, strategy, rows)
         self._window: Window | None = None
         self._steps = 0
@@ -167,7 +169,7 @@ class Engine:
                 window.add(terms)
         if accumulate:
             self._window = window
-            return Step(losses=Figures({term.name: term.value for term in terms}), accumulating=True)
+            return Step(losses=figures({term.name: term.value for term in terms}), accumulating=True)
         return self._finished(window.close())
 
     def _open(self, terms: Sequence[Term], scaler: GradScaler | None, accumulate: bool, measure: bool) -> Window:
@@ -239,7 +241,7 @@ class Engine:
 
     def observe_after(self, losses: Mapping[str, Tensor]) -> None:
         """Tell the strategy the losses of the same batch after `optimizer.step()`, where it `wants_losses_after`."""
-        values = dict(Figures(losses))
+        values = figures(losses)
         self.strategy.observe_after(
             Observation(tasks=tuple(values), losses=np.array(list(values.values())), step=self._steps)
         )
@@ -250,13 +252,20 @@ class Engine:
 
     def ghost_layers(self) -> list[str]:
         """Linear and Conv2d layers that did without stored rows at the last refresh (see `rows`)."""
-        return [] if self._ghost is None else self._ghost.taken_layers()
+        return [] if self._ghost is None else self._ghost.names(self._ghost.taken)
+
+    def ghost_forecast(self, tasks: int) -> list[str]:
+        """Linear and Conv2d layers that will do without stored rows at a refresh with `tasks` tasks, as far as the last
+        one tells (see `rows`).
+        """
+        return [] if self._ghost is None else self._ghost.names(self._ghost.forecast(self._sharing.shared, tasks))
 
     def row_bytes(self, tasks: int) -> int:
         """Memory of the stored rows of `tasks` tasks on the parameters known to be shared, in bytes, the first of which
-        becomes the direction; layers that did without stored rows at the last refresh are left out.
+        becomes the direction; layers that will do without (`ghost_forecast`) are left out.
         """
-        ghosts = set() if self._ghost is None else self._ghost.taken
+        layers = [] if self._ghost is None else self._ghost.forecast(self._sharing.shared, tasks)
+        ghosts = {layer.weight for layer in layers}
         width = None if self._row_dtype is None else self._row_dtype.itemsize
         shared = [p for p in self._sharing.trainable() if p in self._sharing.shared and p not in ghosts]
         return tasks * sum(parameter.numel() * (width or parameter.element_size()) for parameter in shared)

@@ -5,11 +5,15 @@ a factor |dZ/dtheta|^2 (Sener & Koltun 2018, section 3.3) and costs hardly more 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
+from coral_mtl.engine.arriving import Arriving
 from coral_mtl.engine.measured import measured
+from coral_mtl.engine.observation import Needs
+from coral_mtl.engine.raw import CollectedRows
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, harvest, is_finite, seed
 from coral_mtl.engine.setting import Setting, account, add_losses
 from coral_mtl.engine.sharing import Trace
@@ -46,6 +50,7 @@ class FeatureRefresh:
     def close(self) -> Step:
         """Decide, run the trunk's backward once, fill `.grad`, and tell what was done."""
         setting = self.setting
+        setting.require_batches(len(self.features))
         tasks, rows = list(self.rows), list(self.rows.values())
         shared = [z for features in self.features for z in features]
         found = measured(setting, tasks, rows, shared, self.losses, scale=setting.scale)
@@ -53,12 +58,12 @@ class FeatureRefresh:
         if not chosen.size or (found.refused and setting.must_skip(found.refused, found.losses)):
             return setting.skip(found.refused, found.losses)
         before = setting.strategy.state_dict()
-        observation = found.observation.subset(chosen)
+        observation = replace(found.observation, rows=self._raw(rows, shared)).subset(chosen)
         decision, seconds = setting.decide(observation)
         heads = setting.head_coefficients(decision)
         combined = combine([rows[i] for i in chosen], set(shared), decision.coefficients.tolist(), heads)
         update = self._through_trunk(combined)
-        finite = None if setting.waits else setting.disarm(update, {})
+        finite = None if setting.waits else Arriving([setting.disarm(update, {})])
         if finite is None and not is_finite(update):
             setting.strategy.load_state_dict(before)
             refused = dict.fromkeys(observation.tasks, "non-finite gradient")
@@ -67,6 +72,21 @@ class FeatureRefresh:
         add_to_grad(update)
         setting.add_parameter_gradients(observation)
         return account(observation, decision, found.losses, found.refused, seconds, space="features", finite=finite)
+
+    def _raw(self, rows: Sequence[Row], shared: Sequence[Tensor]) -> CollectedRows | None:
+        """The rows by batch, for a strategy that needs them; micro-batches are dealt to the batches in turn."""
+        strategy = self.setting.strategy
+        if strategy.needs is not Needs.ROWS:
+            return None
+        scale = self.setting.scale
+        batches = [
+            [
+                {z: row[z] / scale for part in self.features[number :: strategy.batches] for z in part if z in row}
+                for row in rows
+            ]
+            for number in range(strategy.batches)
+        ]
+        return CollectedRows((), shared, batches)
 
     def _through_trunk(self, combined: Row) -> Row:
         update = {leaf: gradient for leaf, gradient in combined.items() if leaf.is_leaf}

@@ -87,6 +87,10 @@ def _scale_entries(
 
 def _multiply(entries: set[int], factor: float) -> Callable[[Gradients, Gradients], Gradients]:
     def hook(inputs: Gradients, _: Gradients) -> Gradients:
-        return tuple(g * factor if i in entries and g is not None else g for i, g in enumerate(inputs))
+        scaled = list(inputs)
+        for entry in entries:
+            gradient = inputs[entry]
+            scaled[entry] = None if gradient is None else gradient * factor
+        return tuple(scaled)
 
     return hook

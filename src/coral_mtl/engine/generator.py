@@ -12,9 +12,10 @@ from coral_mtl.engine.strategy import State
 class SeededGenerator:
     """A strategy's own source of randomness: untouched by the user's seeds, equal on all processes, checkpointed."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._generator = torch.Generator().manual_seed(seed)
+    def __init__(self, seed: int | None) -> None:
+        """Start from `seed`; None stands for 0."""
+        self._seed = seed or 0
+        self._generator = torch.Generator().manual_seed(self._seed)
 
     def normal(self, count: int) -> np.ndarray:
         """(count,) draws of the standard normal distribution."""
@@ -41,8 +42,8 @@ class SeededGenerator:
 
     def state_dict(self) -> State:
         """The generator's state, as a byte tensor."""
-        return {"generator": self._generator.get_state()}
+        return {"state": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._generator.set_state(state["generator"])
+        self._generator.set_state(state["state"])

@@ -1,6 +1,8 @@
 """Inner products of gradients: float32 tiles, summed up in float64, on the gradients' own devices."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +13,13 @@ from coral_mtl.engine.rows import Row
 from coral_mtl.errors import StrategyError
 
 TILE = 1 << 17
-"""Coordinates of one tile on a CPU: a few rows of this length stay in a core's cache."""
+"""Coordinates of one tile on a CPU: a few rows of this length stay in a core's cache, and take little memory."""
 
 LARGE_TILE = 1 << 22
 """Coordinates of one tile elsewhere, where an operation costs the same for few as for many."""
+
+FEW = 4
+"""Rows up to which tiles have that length; those of more rows are shorter."""
 
 STRIP = 1 << 10
 """Coordinates that are summed up in the tile's own type, before float64 takes over: the shorter, the more exact."""
@@ -79,6 +84,22 @@ def inner_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     return total
 
 
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Run products of float32 in float32: without autocast, and without the TF32 or bfloat16 that a user may allow."""
+    products: Any = getattr(torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn, "matmul", None)
+    allowed = getattr(products, "fp32_precision", None)
+    autocast = torch.amp.is_autocast_available(device.type)
+    try:
+        if allowed is not None:
+            products.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False) if autocast else nullcontext():
+            yield
+    finally:
+        if allowed is not None:
+            products.fp32_precision = allowed
+
+
 Group = tuple[torch.device, torch.dtype, tuple[int, ...]]
 
 
@@ -114,7 +135,7 @@ def _flat(gradient: Tensor) -> Tensor:
 def _products_of(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Tensor:
     device = columns[0][0].device
     total = torch.zeros(len(columns), len(columns), dtype=torch.float64, device=device)
-    with torch.autocast(device.type, enabled=False):
+    with full_precision(device):
         for tile in _tiles(columns, tile_type):
             total += _product(tile, tile)
     return total
@@ -137,14 +158,20 @@ def _tiles(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Itera
     All are the same memory, to be used before the next one is asked for: taking new memory for each from the system
     costs more than the products.
     """
-    room = TILE if columns[0][0].device.type == "cpu" else LARGE_TILE
+    room = (TILE if columns[0][0].device.type == "cpu" else LARGE_TILE) * FEW // max(len(columns), FEW)
     lengths = [vector.numel() for vector in columns[0]]
     memory = columns[0][0].new_empty(len(columns) * min(room, sum(lengths)), dtype=tile_type)
     for pieces in _pieces(lengths, room):
         width = sum(stop - start for _, start, stop in pieces)
         tile = memory[: len(columns) * width].view(len(columns), width)
-        cuts = [[column[index][start:stop] for index, start, stop in pieces] for column in columns]
-        yield torch.stack([cut[0] if len(cut) == 1 else torch.cat(cut) for cut in cuts], out=tile)
+        for row, column in zip(tile, columns, strict=True):
+            cut = [_part(column[index], start, stop) for index, start, stop in pieces]
+            row.copy_(cut[0]) if len(cut) == 1 else torch.cat(cut, out=row)
+        yield tile
+
+
+def _part(vector: Tensor, start: int, stop: int) -> Tensor:
+    return vector if stop - start == vector.numel() else vector[start:stop]
 
 
 def _pieces(lengths: Sequence[int], tile: int) -> Iterator[list[tuple[int, int, int]]]:

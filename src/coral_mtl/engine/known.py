@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from coral_mtl.engine.arriving import Figures
+from coral_mtl.engine.arriving import Arriving, Figures, figures, vector
 from coral_mtl.engine.frontier import backward_known
 from coral_mtl.engine.observation import Decision, Needs, Observation
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, is_finite
@@ -26,7 +26,7 @@ class Known:
         self.needs = needs
         self.looks = setting.waits or needs > Needs.NOTHING or bool(setting.strategy.parameters())
         self.losses: dict[str, Tensor] = {}
-        self.seen: dict[str, float] = {}
+        self.seen: dict[str, float] = {}  # the same on the host, where they are looked at
         self.update: Row = {}
         self.refused: dict[str, str] = {}
         self.uncached: dict[str, str] = {}
@@ -56,16 +56,16 @@ class Known:
         self.uncached |= dict.fromkeys(new, "first seen in the middle of a step")
         return [term for term in terms if term.name not in new]
 
-    def _look(self, terms: Sequence[Term]) -> dict[str, float]:
+    def _look(self, terms: Sequence[Term]) -> Mapping[str, float]:
         """Wait for the losses of a micro-batch, and refuse those that are not finite."""
-        values = dict(Figures({term.name: term.value for term in terms}))
+        values = figures({term.name: term.value for term in terms})
         for name, value in values.items():
             self.seen[name] = self.seen.get(name, 0.0) + value
             if not np.isfinite(value):
                 self.refused[name] = "non-finite loss"
         return values
 
-    def _backward(self, terms: Sequence[Term], values: dict[str, float]) -> None:
+    def _backward(self, terms: Sequence[Term], values: Mapping[str, float]) -> None:
         setting = self.setting
         observation = Observation(
             tasks=tuple(term.name for term in terms),
@@ -85,25 +85,28 @@ class Known:
     def close(self) -> Step:
         """Fill `.grad`, and tell what was done."""
         setting = self.setting
-        losses = self.seen if self.looks else Figures(self.losses)
-        if self.decided is None or (self.refused and setting.must_skip(self.refused, losses)):
-            return self._skip(losses)
+        if self.decided is None or (self.refused and setting.must_skip(self.refused, self.seen)):
+            return self._skip()
         observation, decision = self.decided
-        finite = None if setting.waits else setting.disarm(self.update, self.losses)
-        if finite is None and not is_finite(self.update):
+        losses: Mapping[str, float] = self.seen
+        finite = None
+        if not setting.waits:
+            finite = Arriving([vector(list(self.losses.values())), setting.disarm(self.update, self.losses)])
+            losses = Figures(tuple(self.losses), finite)
+        elif not is_finite(self.update):
             self.refused = self._blame(observation)
             setting.must_skip(self.refused, losses)  # raises if asked to; the sum cannot be taken apart
-            return self._skip(losses)
+            return self._skip()
         add_to_grad(self.update)
         if self.looks:
-            observation = replace(observation, losses=np.array([losses[task] for task in observation.tasks]))
+            observation = replace(observation, losses=np.array([self.seen[task] for task in observation.tasks]))
             setting.add_parameter_gradients(observation)
         left_out = self.refused | self.uncached
         return account(observation, decision, losses, left_out, self.seconds, finite=finite)
 
-    def _skip(self, losses: Mapping[str, float]) -> Step:
+    def _skip(self) -> Step:
         self.setting.strategy.load_state_dict(self.state)
-        return self.setting.skip(self.refused, losses)
+        return self.setting.skip(self.refused, self.seen if self.looks else figures(self.losses))
 
     def _blame(self, observation: Observation) -> dict[str, str]:
         """Name the tasks whose own parameters got a non-finite gradient, or all tasks where only shared ones did."""

@@ -119,7 +119,8 @@ class Decision:
     coefficients: (T,) effective coefficients c_t on the raw shared gradients, d = sum_t c_t g_t.
     head_coefficients: (T,) factors on the gradients of task-specific parameters; None means 1 for all.
     solution: the solver's outcome, for strategies that solve something.
-    records: further figures for the diagnostics, such as {"imgrad_cos_theta": 0.3}; a dict is keyed by task name.
+    records: further figures for the diagnostics, such as {"imgrad_cos_theta": 0.3}; a dict is keyed by task name. They
+        are read later, on another thread: give copies of what will change.
     refreshed: False where cached coefficients were reused.
     direction: the shared direction itself, a tensor per parameter, for methods whose d is no combination of the g_t;
         the engine then takes it as it is, and reports as coefficients those of the nearest combination.

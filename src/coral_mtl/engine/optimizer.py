@@ -1,11 +1,13 @@
 """Optimisers by name: parameter groups, and learning rates that follow a schedule counted in optimiser steps."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
 from coral_mtl import registry
@@ -67,6 +69,14 @@ class ScheduledOptimizer:
         for group, base in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
             group["lr"] = base * factor
         self.schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+def clip_gradient(parameters: Iterable[nn.Parameter], limit: float | None) -> float:
+    """Shorten the whole gradient to the length `limit`, where there is one, and return the factor."""
+    if limit is None:
+        return 1.0
+    norm = float(clip_grad_norm_(parameters, limit))
+    return limit / norm if norm > limit else 1.0
 
 
 def _numbers(state: State) -> list[int]:

@@ -15,7 +15,7 @@ from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.generator import SeededGenerator
 from coral_mtl.engine.observation import Decision, Observation, Promises
 from coral_mtl.engine.step import Step
-from coral_mtl.engine.strategy import GradientStrategy, State
+from coral_mtl.engine.strategy import GradientStrategy, Memory, State
 from coral_mtl.engine.terms import Losses
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import NonNegativeInt, PositiveInt
@@ -70,7 +70,7 @@ class PCGrad(GradientStrategy):
         self,
         *,
         reduction: Literal["mean", "sum"] = "mean",
-        seed: NonNegativeInt = 0,
+        seed: NonNegativeInt | None = None,
         update_frequency: PositiveInt = 1,
     ) -> None:
         """Set the convention and the randomness.
@@ -78,7 +78,8 @@ class PCGrad(GradientStrategy):
         Args:
             reduction: d is the `mean` or the `sum` of the projected gradients; the sum, the paper's, multiplies the
                 effective learning rate by the number of tasks (default mean).
-            seed: seed of the strategy's own generator of visiting orders (default 0).
+            seed: seed of the strategy's own generator of visiting orders (default: the seed of the run, and 0 without
+                one).
             update_frequency: solve for new coefficients once in this many steps and reuse them in between, at the cost
                 of a single backward (default 1, every step).
         """
@@ -96,16 +97,8 @@ class PCGrad(GradientStrategy):
         coefficients = project_conflicts(observation.require_gram(), self._generator.visiting_orders(count)).sum(axis=0)
         return Decision(coefficients / count if self.reduction == "mean" else coefficients)
 
-    def reset(self) -> None:
-        super().reset()
-        self._generator.reset()
-
-    def state_dict(self) -> State:
-        return super().state_dict() | self._generator.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._generator.load_state_dict(state)
+    def memories(self) -> dict[str, Memory]:
+        return {"generator": self._generator}
 
 
 class PCGradOptimizer:

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from coral_mtl.engine.arriving import fetch
-from coral_mtl.engine.ghost import GhostPass, GhostRows
+from coral_mtl.engine.ghost import GhostRows
+from coral_mtl.engine.ghost_pass import GhostPass
 from coral_mtl.engine.gram import gram_matrix
 from coral_mtl.engine.measured import measured
 from coral_mtl.engine.observation import Decision, Needs
@@ -18,7 +19,6 @@ from coral_mtl.engine.setting import Setting, account, add_losses
 from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
-from coral_mtl.errors import StrategyError
 
 
 class Refresh:
@@ -40,14 +40,19 @@ class Refresh:
     def add(self, terms: Sequence[Term]) -> None:
         """Take the rows of one micro-batch; the last backward pass frees the graph."""
         varying = [term for term in terms if term.root is not None]
-        trace = Trace(varying, heads_only=self.ghost is None and self.setting.sharing.closed)
-        leaves = trace.all_leaves(self.setting.sharing)
+        sharing = self.setting.sharing
+        candidates = self.ghost.candidates(sharing.shared, len(varying)) if self.ghost is not None else {}
+        trace = Trace(varying, heads_only=sharing.closed and not candidates)
+        leaves = trace.all_leaves(sharing)
         self._zeros_are_absent |= trace.compiled
         rows = self.batches[self.micro_batches % len(self.batches)]
         self.micro_batches += 1
         add_losses(self.losses, terms)
-        if self.ghost is not None and self._ghost_rows(self.ghost, varying, trace, leaves):
-            return
+        if self.ghost is not None and candidates:
+            ghost_pass = self.ghost.plan(candidates, trace)
+            if ghost_pass.weights and self._ghost_rows(ghost_pass, varying, leaves):
+                self.ghost_pass = ghost_pass
+                return
         for term in varying:
             row = self._row(term, leaves, retain_graph=term is not varying[-1])
             add_row(rows.setdefault(term.name, {}), self._narrowed(row))
@@ -59,11 +64,8 @@ class Refresh:
         row_type = self.setting.row_type
         return row if row_type is None else narrow(row, self.setting.sharing.shared, row_type)
 
-    def _ghost_rows(self, ghost: GhostRows, terms: Sequence[Term], trace: Trace, leaves: Sequence[Tensor]) -> bool:
+    def _ghost_rows(self, ghost_pass: GhostPass, terms: Sequence[Term], leaves: Sequence[Tensor]) -> bool:
         """Take rows without the ghost layers' weights; False if a first comparison with explicit rows forbids it."""
-        ghost_pass = ghost.plan(trace, self.setting.sharing.shared, len(terms))
-        if not ghost_pass.weights:
-            return False
         stored = [leaf for leaf in leaves if leaf not in ghost_pass.weights]
         rows: dict[str, Row] = {}
         for term in terms:
@@ -75,13 +77,12 @@ class Refresh:
                 return False
             rows[term.name] = self._narrowed(rows[term.name])
         self.batches[0] = rows
-        self.ghost_pass = ghost_pass
         return True
 
     def close(self) -> Step:
         """Decide, fill `.grad`, and tell what was done."""
         setting = self.setting
-        self._require_batches()
+        setting.require_batches(self.micro_batches)
         tasks = list(dict.fromkeys(task for rows in self.batches for task in rows))
         batches = [[rows.get(task, {}) for task in tasks] for rows in self.batches]
         scale = self._unscale(batches)
@@ -102,14 +103,6 @@ class Refresh:
         self._apply(rows, parameters, decision, chosen.tolist())
         setting.add_parameter_gradients(observation)
         return step
-
-    def _require_batches(self) -> None:
-        if self.micro_batches < len(self.batches):
-            name = type(self.setting.strategy).__name__
-            raise StrategyError(
-                f"{name} needs {len(self.batches)} independent batches a step and was given {self.micro_batches}\n"
-                f"    call backward(losses, accumulate=True) for all but the last of {len(self.batches)} micro-batches"
-            )
 
     def _unscale(self, batches: list[list[Row]]) -> float | Tensor:
         """Take a GradScaler's factor off the rows that the strategy will see; return what is left on them."""

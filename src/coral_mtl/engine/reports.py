@@ -16,6 +16,7 @@ class StepReport:
     account: what the engine did.
     lr: learning rate of the step, of the first parameter group.
     clip_factor: what clipping multiplied the gradient by, 1 where it was short enough or is not clipped.
+    saved_bytes: what the first forward pass of the run kept for its backward pass; None where nobody measured it.
     restraints: prices of regularisers and violations of constraints after the step, where they were measured.
     """
 
@@ -25,6 +26,7 @@ class StepReport:
     account: Step
     lr: float
     clip_factor: float
+    saved_bytes: int | None = None
     restraints: dict[str, Any] = field(default_factory=dict)
 
 

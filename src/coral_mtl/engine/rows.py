@@ -115,7 +115,12 @@ def all_finite(gradients: Sequence[Tensor]) -> Tensor:
 
 def _all_finite(gradients: list[Tensor]) -> Tensor:
     """All on one device; the operation of GradScalers, here with the scale 1, reads them once and allocates nothing."""
-    entries = [torch.view_as_real(gradient) if gradient.is_complex() else gradient for gradient in gradients]
     found = torch.zeros((), device=gradients[0].device)
-    torch._amp_foreach_non_finite_check_and_unscale_(entries, found, torch.ones_like(found))
+    torch._amp_foreach_non_finite_check_and_unscale_([entries(g) for g in gradients], found, torch.ones_like(found))
     return found == 0.0
+
+
+def entries(gradient: Tensor) -> Tensor:
+    """The entries of a gradient as real numbers in the same memory, those that a sparse one holds."""
+    held = gradient._values() if gradient.is_sparse else gradient
+    return torch.view_as_real(held) if held.is_complex() else held

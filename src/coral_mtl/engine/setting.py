@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coral_mtl.engine.arriving import Arriving
 from coral_mtl.engine.observation import Decision, Observation
-from coral_mtl.engine.rows import Row, add_to_grad, all_finite
+from coral_mtl.engine.rows import Row, add_to_grad, all_finite, entries
 from coral_mtl.engine.sharing import Sharing
 from coral_mtl.engine.step import Space, Step, reasons
 from coral_mtl.engine.strategy import Strategy
@@ -61,6 +61,15 @@ class Setting:
         """Whether a GradScaler is at work."""
         return isinstance(self.scale, Tensor)
 
+    def require_batches(self, given: int) -> None:
+        """Raise StrategyError unless at least as many micro-batches were given as the strategy needs batches."""
+        needed = self.strategy.batches
+        if given < needed:
+            raise StrategyError(
+                f"{type(self.strategy).__name__} needs {needed} independent batches a step and was given {given}\n"
+                f"    call backward(losses, accumulate=True) for all but the last of {needed} micro-batches"
+            )
+
     def decide(self, observation: Observation) -> tuple[Decision, float]:
         """Ask the strategy, and tell the seconds it took.
 
@@ -108,8 +117,8 @@ class Setting:
             self._show_overflow()
         return Step(inactive=dict(refused), losses=losses, skipped=reasons(refused))
 
-    def disarm(self, update: Row, losses: Mapping[str, Tensor]) -> Arriving:
-        """Make an update harmless where it or a loss is not finite, and return, on its way, whether all were finite.
+    def disarm(self, update: Row, losses: Mapping[str, Tensor]) -> Tensor:
+        """Make an update harmless where it or a loss is not finite, and return, on the device, whether all were finite.
 
         It becomes zero; under a GradScaler, NaN, which the scaler takes for the overflow that it is.
         """
@@ -119,8 +128,8 @@ class Setting:
             finite = finite & loss.isfinite().to(finite.device, non_blocking=True)
         harmless = float("nan") if self.scaled else 0.0
         for gradient in gradients:
-            gradient.masked_fill_(finite.logical_not().to(gradient.device, non_blocking=True), harmless)
-        return Arriving([finite])
+            entries(gradient).masked_fill_(finite.logical_not().to(gradient.device, non_blocking=True), harmless)
+        return finite
 
     def _show_overflow(self) -> None:
         parameters = self.sharing.trainable()

@@ -117,8 +117,7 @@ class Trace:
             if term.node is not None:
                 roots[term.node] = roots.get(term.node, 0) | 1 << position
         self.children, self.reached = _heads(roots) if heads_only else _everything(roots, stop)
-        ends = (node for node in self.reached if not self.children.get(node))
-        self.leaves = {node: leaf for node in ends if (leaf := _leaf_of(node)) is not None}
+        self.leaves = {node: node.variable for node, behind in self.children.items() if behind is ACCUMULATES}  # type: ignore[attr-defined]
 
     def met(self) -> list[Tensor]:
         """The leaves that two tasks or more reach."""
@@ -157,10 +156,11 @@ class Trace:
 
 Children = dict[Node, list[Node]]
 
-NOTHING: list[Node] = []
+ACCUMULATES: list[Node] = []
+"""What is behind a node that accumulates a gradient: nothing."""
 
 ACCUMULATION = 2**64 - 1
-"""The number of a node that accumulates a gradient: these run before all others, and nothing is behind them."""
+"""The number of such a node, by which it runs before all others."""
 
 
 def _everything(roots: Mapping[Node, int], stop: Set[Node]) -> tuple[Children, dict[Node, int]]:
@@ -175,7 +175,7 @@ def _everything(roots: Mapping[Node, int], stop: Set[Node]) -> tuple[Children, d
             if node is None:  # all behind the last node of the path is finished
                 finished.append(path.pop())
             elif node not in children and node not in stop:
-                children[node] = _children(node)
+                children[node] = ACCUMULATES if node._sequence_nr() == ACCUMULATION else _children(node)
                 path.append(node)
                 ahead += [None, *children[node]]
     reached = {node: roots.get(node, 0) for node in reversed(finished)}
@@ -188,24 +188,24 @@ def _everything(roots: Mapping[Node, int], stop: Set[Node]) -> tuple[Children, d
 
 def _heads(roots: Mapping[Node, int]) -> tuple[Children, dict[Node, int]]:
     """Walk from the latest node of the forward pass to earlier ones, and not beyond nodes that several tasks reach."""
-    children: Children = {}
     reached = dict(roots)
-    ahead = [(-node._sequence_nr(), place, node) for place, node in enumerate(roots)]
+    children: Children = {node: ACCUMULATES for node in roots if node._sequence_nr() == ACCUMULATION}
+    ahead = [(-node._sequence_nr(), place, node) for place, node in enumerate(roots) if node not in children]
     heapify(ahead)
     while ahead:
-        node = heappop(ahead)[-1]
+        node = heappop(ahead)[2]
         tasks = reached[node]
-        if tasks & (tasks - 1):
+        if tasks & (tasks - 1):  # several
             continue
-        children[node] = _children(node)
-        for child in children[node]:
-            if child in reached:
-                reached[child] |= tasks
+        children[node] = found = _children(node)
+        for child in found:
+            known = reached.get(child)
+            reached[child] = tasks if known is None else known | tasks
+            if known is not None:
                 continue
-            reached[child] = tasks
             number = child._sequence_nr()
             if number == ACCUMULATION:
-                children[child] = NOTHING
+                children[child] = ACCUMULATES
             else:
                 heappush(ahead, (-number, len(reached), child))
     return children, reached
@@ -213,7 +213,3 @@ def _heads(roots: Mapping[Node, int]) -> tuple[Children, dict[Node, int]]:
 
 def _children(node: Node) -> list[Node]:
     return [child for child, _ in node.next_functions if child is not None]
-
-
-def _leaf_of(node: Node) -> Tensor | None:
-    return node.variable if node.name().endswith("AccumulateGrad") else None  # type: ignore[attr-defined]

@@ -63,7 +63,9 @@ class Stages:
         if stage.reset_optimizer:
             self._optimizer.optimizer.state.clear()
             done.append("optimiser reset")
-        self._rollbacks, self._best, self._weights = 0, None, None
+        self._rollbacks = 0
+        if not (stage.restore_best and stage.rollback):  # or else the restored weights are the first to fall back on
+            self._best, self._weights = None, None
         return ", ".join(done)
 
     def skip_to(self, step: int) -> None:

@@ -30,8 +30,8 @@ class Step:
     space: whether the inner products are of gradients with respect to the shared parameters or to shared features.
     refreshed: whether the strategy solved for new coefficients (False: cached ones were reused).
     skipped: None, or why nothing was applied.
-    finite: on its way from a GPU, whether losses and gradient were finite, where the step did not wait for that (see
-        `settled`); else None.
+    finite: figures on their way from a GPU, the last of which tells whether losses and gradient were finite, where the
+        step did not wait for that (see `settled`); else None.
     solution: the solver's outcome where one ran.
     solver_seconds: time spent in the strategy.
     records: the strategy's own figures.
@@ -61,7 +61,7 @@ class Step:
         account is that of a skipped step.
         """
         losses = dict(self.losses)
-        if self.finite is None or self.finite.values()[0]:
+        if self.finite is None or self.finite.values()[-1]:
             return replace(self, losses=losses, finite=None)
         refused = {task: "non-finite loss" for task, loss in losses.items() if not np.isfinite(loss)}
         refused = refused or dict.fromkeys(self.tasks, "non-finite gradient")

@@ -7,7 +7,7 @@ What it may look at is its `needs`; the engine computes no more than that.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -17,6 +17,19 @@ from coral_mtl.options import PositiveInt
 from coral_mtl.schedules import Horizon
 
 State = dict[str, Any]
+
+
+class Memory(Protocol):
+    """Something that a strategy remembers from step to step."""
+
+    def reset(self) -> object:
+        """Forget everything."""
+
+    def state_dict(self) -> State:
+        """What a resumed run needs of it."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
 
 
 class Strategy(ABC):
@@ -30,6 +43,9 @@ class Strategy(ABC):
 
     batches: int = 1
     """How many independent batches a step must be made of; micro-batches are dealt to them in turn."""
+
+    rows_on_features: bool = False
+    """Whether rows on a shared representation serve a strategy that needs rows or batches, in place of parameters'."""
 
     update_frequency: int = 1
 
@@ -95,15 +111,23 @@ class Strategy(ABC):
     def end_epoch(self) -> None:
         """Told at the end of every epoch, for strategies that average over epochs."""
 
+    def memories(self) -> dict[str, Memory]:
+        """Parts of the strategy that keep a state of their own, by their key in `state_dict`."""
+        return {}
+
     def reset(self) -> None:
         """Forget everything learned, as if freshly built; parameters keep their identity."""
+        for memory in self.memories().values():
+            memory.reset()
 
     def state_dict(self) -> State:
         """Everything that a resumed run needs, as tensors, numbers, strings and dicts of these."""
-        return {}
+        return {key: memory.state_dict() for key, memory in self.memories().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+        for key, memory in self.memories().items():
+            memory.load_state_dict(state[key])
 
 
 class LossWeighting(Strategy):
@@ -176,12 +200,14 @@ class GradientStrategy(Strategy):
         return Decision(np.array([self._cached[task] for task in observation.tasks]), refreshed=False)
 
     def reset(self) -> None:
+        super().reset()
         self._steps = 0
         self._cached = {}
 
     def state_dict(self) -> State:
-        return {"steps": self._steps, "cached": dict(self._cached)}
+        return super().state_dict() | {"steps": self._steps, "cached": dict(self._cached)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
         self._steps = state["steps"]
         self._cached = dict(state["cached"])

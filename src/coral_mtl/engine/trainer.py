@@ -5,9 +5,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
 
 from coral_mtl.config.course import Plateau
 from coral_mtl.config.sections import Trainer as Settings
@@ -17,7 +15,7 @@ from coral_mtl.engine.checkpoint import Checkpoints
 from coral_mtl.engine.controllers import Controllers
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.forward import Forward
-from coral_mtl.engine.optimizer import ScheduledOptimizer
+from coral_mtl.engine.optimizer import ScheduledOptimizer, clip_gradient
 from coral_mtl.engine.precision import Precision
 from coral_mtl.engine.randomness import deterministic_algorithms, generators_state, load_generators_state
 from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
@@ -170,8 +168,8 @@ class Trainer:
             if self.engine.skipped_in_a_row >= self.settings.max_nonfinite_steps:
                 raise TrainingError(
                     f"step {self.step}: {self.engine.skipped_in_a_row} steps in a row were skipped; this one: "
-                    f"{report.account.skipped}\n    no parameter was harmed; look at that task's data and loss, lower "
-                    "the learning rate, or clip with trainer.max_grad_norm"
+                    f"{report.account.settled().skipped}\n    no parameter was harmed; look at that task's data and "
+                    "loss, lower the learning rate, or clip with trainer.max_grad_norm"
                 )
             if self.step % self.settings.checkpoint_every == 0:
                 self._save()
@@ -191,16 +189,18 @@ class Trainer:
             self.restraints.add_gradients(clock, self.precision.scale)
             self.restraints.before_step()
         self.precision.unscale(self.optimizer)
-        clip_factor = self._clip()
+        clip_factor = clip_gradient(self.model.parameters(), self.settings.max_grad_norm)
         self.precision.step(self.optimizer)
         if not account.skipped:
             self.restraints.after_step(clock, self.optimizer)
             figures = self.restraints.figures(clock) if measure else {}
-            self._observe_after(window, without)
+            if self.engine.strategy.wants_losses_after:
+                self.engine.observe_after(self._forward.total(window, clock, without))
             self.schedule.step()
         self.sampler.skip(samples)
         self.step += 1
-        return StepReport(self.step, self.micro_step, self.sampler.epoch, account, lr, clip_factor, figures)
+        saved = self._forward.saved_bytes
+        return StepReport(self.step, self.micro_step, self.sampler.epoch, account, lr, clip_factor, saved, figures)
 
     def _window(self, batches: Iterator[Batch], samples: int) -> Iterable[MicroBatch]:
         """The micro-batches of the next step."""
@@ -216,24 +216,6 @@ class Trainer:
             )
             self.micro_step += 1
         return account
-
-    @torch.no_grad()
-    def _observe_after(self, window: Iterable[MicroBatch], without: Collection[str]) -> None:
-        """Tell a strategy that asks for it what the step made of the losses on its own samples."""
-        if self.engine.strategy.wants_losses_after:
-            parts = [self._forward(part, self.clock, without)[0] for part in window]
-            tasks = dict.fromkeys(task for losses in parts for task in losses)
-            self.engine.observe_after(
-                {task: torch.stack([losses[task] for losses in parts if task in losses]).sum() for task in tasks}
-            )
-
-    def _clip(self) -> float:
-        """Shorten the gradient to `max_grad_norm`, where there is one, and return the factor."""
-        limit = self.settings.max_grad_norm
-        if limit is None:
-            return 1.0
-        norm = float(clip_grad_norm_(self.model.parameters(), limit))
-        return limit / norm if norm > limit else 1.0
 
     def _end_epoch(self) -> None:
         epoch = self.sampler.epoch
@@ -258,7 +240,14 @@ class Trainer:
 
     def validate(self) -> dict[str, float]:
         """Return the metrics of the validation data; nothing that the run depends on changes."""
-        return validate(self.model, self._validation, self.metrics, self.precision, self._inference, self._stop_if_asked)
+        return validate(
+            self.model,
+            self._validation,
+            self.metrics,
+            precision=self.precision,
+            inference=self._inference,
+            after_batch=self._stop_if_asked,
+        )
 
     def _stop_if_asked(self, *batch: object) -> None:
         if self._stop():

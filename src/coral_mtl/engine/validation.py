@@ -16,6 +16,7 @@ def validate(
     model: nn.Module,
     batches: Iterable[Batch],
     metrics: MetricSet,
+    *,
     precision: Precision,
     inference: Inference,
     after_batch: Callable[[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]], None] = lambda *batch: None,

@@ -25,6 +25,7 @@ class Wrapper(Strategy):
         self.needs = strategy.needs
         self.convention = strategy.convention
         self.batches = strategy.batches
+        self.rows_on_features = strategy.rows_on_features
         self.update_frequency = strategy.update_frequency
         self.wants_losses_after = strategy.wants_losses_after
         self.wants_predictions = strategy.wants_predictions

@@ -3,9 +3,11 @@
 from typing import IO
 
 import numpy as np
+import torch
 
 from coral_mtl.diagnostics.strict import dumps
 from coral_mtl.evaluation.images import EvaluatedImage, Segmented
+from coral_mtl.metrics.segmentation.confusion import confusion_matrix
 
 SCHEMA = 1
 
@@ -30,6 +32,5 @@ class Confusions:
 
 
 def _matrix(segmented: Segmented) -> np.ndarray:
-    size = segmented.level.size
-    pairs = (segmented.true.astype(np.int64) * size + segmented.predicted)[segmented.true >= 0]
-    return np.bincount(pairs, minlength=size * size).reshape(size, size)
+    true, predicted = (torch.from_numpy(classes).long() for classes in (segmented.true, segmented.predicted))
+    return confusion_matrix(true, predicted, segmented.level.size)

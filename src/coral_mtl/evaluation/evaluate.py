@@ -87,7 +87,7 @@ def evaluate(
         MissingExtraError: Pillow, scipy or scikit-learn is needed and not installed.
     """
     trained = TrainedRun.load(run, checkpoint, device)
-    tasks = {task: spec for task, spec in trained.experiment.data.tasks.items() if spec.kind == "segmentation"}
+    tasks = trained.segmentations
     _refuse_idle(tasks, overlays=overlays, surface=surface, workers=workers)
     dataset = getattr(trained.experiment.data, split)
     inference = inference or trained.experiment.inference
@@ -142,12 +142,11 @@ def _measure(
     """Predict all items of a data set as in a validation of the run, and show the images to the observers."""
     experiment, names, done = trained.experiment, names_of(dataset), 0
     config, device = experiment.config, experiment.device
-    segmented = {task: spec for task, spec in experiment.data.tasks.items() if spec.kind == "segmentation"}
 
     def after_batch(inputs: Tensor, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
         nonlocal done
         if observers:
-            for image in images_of(segmented, inputs, predictions, targets, first=done, names=names):
+            for image in images_of(trained.segmentations, inputs, predictions, targets, first=done, names=names):
                 for observer in observers:
                     observer.add(image)
         done += len(inputs)
@@ -163,7 +162,12 @@ def _measure(
     number_format = config.trainer.mixed_precision_dtype if config.trainer.use_mixed_precision else "float32"
     with deterministic_algorithms(config.trainer.deterministic):
         validate(
-            experiment.model, batches, experiment.metrics, Precision(device, number_format), inference, after_batch
+            experiment.model,
+            batches,
+            experiment.metrics,
+            precision=Precision(device, number_format),
+            inference=inference,
+            after_batch=after_batch,
         )
 
 

@@ -60,7 +60,7 @@ class Overlays:
         picture = picture_of(image.inputs)
         for task, levels in image.tasks.items():
             drawn = draw(picture, next(iter(levels.values())), f"{task}: {image.name}")
-            drawn.save(self._folder / f"{image.index:0{self._digits}}_{task}.png", optimize=True)
+            drawn.save(self._folder / f"{image.index:0{self._digits}}_{task}.png")
 
 
 def draw(picture: np.ndarray, segmented: Segmented, title: str) -> "Image":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from coral_mtl.config import dump_config, load_config
+from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.engine.checkpoint import Checkpoints
 from coral_mtl.experiment import Experiment, build_experiment
 from coral_mtl.running.environment import describe_environment
@@ -21,6 +22,11 @@ class TrainedRun:
     experiment: Experiment
     step: int
     environment: dict[str, str]
+
+    @property
+    def segmentations(self) -> dict[str, TaskSpec]:
+        """Its segmentation tasks."""
+        return {task: spec for task, spec in self.experiment.data.tasks.items() if spec.kind == "segmentation"}
 
     @classmethod
     def load(cls, path: Path, checkpoint: Which, device: str | None) -> "TrainedRun":

@@ -6,7 +6,7 @@ import torch
 
 from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
-from coral_mtl.losses.elements import element_losses, labelled, prediction_of
+from coral_mtl.losses.elements import element_losses, labelled, prediction_of, require_kind
 from coral_mtl.losses.segmentation.consistency import Consistency
 from coral_mtl.losses.segmentation.mixture import Mixture, OfOneTask, PrimaryLoss
 from coral_mtl.losses.segmentation.terms import SegmentationTerms
@@ -51,6 +51,7 @@ class CompositeHierarchical:
             label_smoothing: share e of a label that is spread evenly over all classes, target (1-e) onehot + e/C; for
                 classification tasks (default 0.0).
         """
+        require_kind("CompositeHierarchical", tasks, "segmentation", "classification", "regression")
         self.tasks = dict(tasks)
         self.label_smoothing = label_smoothing
         self.w_consistency = w_consistency

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch.nn import functional
 
-from coral_mtl.data.tasks import TaskSpec
-from coral_mtl.errors import DataError
+from coral_mtl.data.tasks import TaskKind, TaskSpec
+from coral_mtl.errors import ConfigError, DataError
 
 
 def element_losses(
@@ -55,3 +55,14 @@ def prediction_of(task: str, predictions: Mapping[str, torch.Tensor]) -> torch.T
     if task not in predictions:
         raise DataError(f"the model predicts {', '.join(predictions)} and nothing for the task {task!r}")
     return predictions[task]
+
+
+def require_kind(loss: str, tasks: Mapping[str, TaskSpec], *kinds: TaskKind) -> None:
+    """Raise ConfigError where a task is of none of the kinds that `loss` is for."""
+    others = {f"{task} is a {spec.kind}" for task, spec in tasks.items() if spec.kind not in kinds}
+    if others:
+        raise ConfigError(
+            f"{loss} is for tasks of the kind {' or '.join(kinds)}, and {', '.join(sorted(others))}"
+            "\n    take the loss that belongs to this data set: HybridPolygonLoss for polygons, JudgementLoss for "
+            "judgements, CompositeHierarchical for the others"
+        )

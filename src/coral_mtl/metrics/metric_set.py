@@ -10,6 +10,8 @@ from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.errors import ConfigError
 from coral_mtl.metrics.classification import ClassificationMetrics
+from coral_mtl.metrics.judgements import JudgementMetrics
+from coral_mtl.metrics.polygon_iou import PolygonIoU
 from coral_mtl.metrics.regression import RegressionMetrics
 from coral_mtl.metrics.segmentation.levels import GROUPED
 from coral_mtl.metrics.segmentation.task_metrics import SegmentationMetrics
@@ -35,10 +37,10 @@ class TaskMetrics(Protocol):
 class MetricSet:
     """The figures of every task, `global.loss` (the plain sum of the tasks' losses) and `global.score`.
 
-    `global.score` is the mean over the tasks of accuracy, R2 or grouped mIoU, each at most 1; higher is better. With
-    segmentation tasks there are also `global.mIoU`, ..., `global.H-Mean` over all of these, see UnionMetrics. A task
-    without any labelled element has NaN figures, and the global figures are of the other tasks. A figure that is NaN
-    for another reason, such as a diverged prediction, makes the global one NaN.
+    `global.score` is the mean over the tasks of accuracy, R2, grouped mIoU, IoU of polygons or 2AFC score, each at most
+    1; higher is better. With segmentation tasks there are also `global.mIoU`, ..., `global.H-Mean` over all of these,
+    see UnionMetrics. A task without any labelled element has NaN figures, and the global figures are of the other
+    tasks. A figure that is NaN for another reason, such as a diverged prediction, makes the global one NaN.
     """
 
     def __init__(
@@ -94,6 +96,10 @@ class MetricSet:
             return SegmentationMetrics(
                 spec, boundary_thickness=self.boundary_thickness, calibration_bins=self.calibration_bins
             )
+        if spec.kind == "polygon":
+            return PolygonIoU()
+        if spec.kind == "judgement":
+            return JudgementMetrics()
         return ClassificationMetrics(spec) if spec.kind == "classification" else RegressionMetrics(spec)
 
     @torch.no_grad()

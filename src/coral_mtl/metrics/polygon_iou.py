@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from coral_mtl.errors import DataError, MissingExtraError
-from coral_mtl.losses.polygon.pairs import compacted
+from coral_mtl.losses.polygon.pairs import compacted, polygon_pairs
+from coral_mtl.losses.polygon.vertices import l2
 
 THRESHOLDS = np.arange(10, 20) / 20.0
 """0.5, 0.55, ..., 0.95, those of COCO."""
@@ -15,7 +16,8 @@ THRESHOLDS = np.arange(10, 20) / 20.0
 
 class PolygonIoU:
     """`iou`: mean exact IoU; `above_50`: share of polygons with an IoU of 0.5 or more; `above_50_95`: the mean of such
-    shares over the thresholds 0.5, 0.55, ..., 0.95, which is average precision where every polygon is predicted once.
+    shares over the thresholds 0.5, 0.55, ..., 0.95, which is average precision where every polygon is predicted once;
+    `loss`: mean squared distance of the vertices over the target's area (see losses.polygon.l2).
 
     A prediction that crosses itself counts with the area that it encloses (shapely's `make_valid`). A target without an
     area, or with fewer than three valid vertices, has no IoU and is left out; a prediction that is not finite has NaN.
@@ -24,7 +26,8 @@ class PolygonIoU:
     Raises MissingExtraError where shapely is not installed.
     """
 
-    names: ClassVar[tuple[str, ...]] = ("iou", "above_50", "above_50_95")
+    names: ClassVar[tuple[str, ...]] = ("iou", "above_50", "above_50_95", "loss")
+    score: ClassVar[str] = "iou"
 
     def __init__(self) -> None:
         if find_spec("shapely") is None:
@@ -34,6 +37,7 @@ class PolygonIoU:
     def reset(self) -> None:
         """Forget everything added so far."""
         self._values: list[np.ndarray] = []
+        self._squares: list[np.ndarray] = []
 
     @property
     def count(self) -> int:
@@ -47,6 +51,8 @@ class PolygonIoU:
         """
         values, defined = polygon_ious(prediction, target, mask)
         self._values.append(values[defined])
+        squares = l2(polygon_pairs(prediction.detach().double(), target.double(), mask=mask)).loss
+        self._squares.append(np.where(np.isnan(values), np.nan, squares.cpu().numpy())[defined])
 
     def compute(self) -> dict[str, float]:
         """Return the figures over everything added so far."""
@@ -54,7 +60,8 @@ class PolygonIoU:
             return dict.fromkeys(self.names, float("nan"))
         values = np.concatenate(self._values)
         above = np.where(np.isnan(values), np.nan, values >= THRESHOLDS[:, None]).mean(axis=1)
-        return {"iou": float(values.mean()), "above_50": float(above[0]), "above_50_95": float(above.mean())}
+        found = (values.mean(), above[0], above.mean(), np.concatenate(self._squares).mean())
+        return dict(zip(self.names, map(float, found), strict=True))
 
 
 def polygon_ious(

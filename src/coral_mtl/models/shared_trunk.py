@@ -9,13 +9,14 @@ from torch import nn
 from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.errors import ConfigError
+from coral_mtl.models.heads import head
 from coral_mtl.models.naming import by_task
 from coral_mtl.options import PositiveInt, ProperFraction
 
 
 @registry.models.register
 class SharedTrunk(nn.Module):
-    """Images to predictions {task: (N, size)} by way of shared features.
+    """Images to predictions {task: (N, size)}, of polygons (N, size, 2), by way of shared features.
 
     The trunk is `depth` times (3 x 3 convolution, ReLU, 2 x 2 maximum), each with twice the channels and half the side
     of the one before, then one linear layer with ReLU and dropout. It holds no batch statistics, so that accumulated
@@ -47,16 +48,16 @@ class SharedTrunk(nn.Module):
         super().__init__()
         channels = [input_shape[0], *(width * 2**level for level in range(depth))]
         self.trunk = nn.Sequential(
-            *(_halving_block(inner, outer) for inner, outer in pairwise(channels)),
+            *(halving_block(inner, outer) for inner, outer in pairwise(channels)),
             nn.Flatten(),
             nn.Linear(channels[-1] * _cells(input_shape, depth), features),
             nn.ReLU(),
             nn.Dropout(dropout),
         )
-        self.heads = by_task({task: nn.Linear(features, spec.size) for task, spec in tasks.items()})
+        self.heads = by_task({task: head(features, spec) for task, spec in tasks.items()})
 
     def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the logits or values of every task, each of shape (N, size)."""
+        """Return the logits, values or vertices of every task."""
         return self.predict(self.represent(inputs))
 
     def represent(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -64,11 +65,12 @@ class SharedTrunk(nn.Module):
         return self.trunk(inputs)
 
     def predict(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the logits or values of every task from the features."""
-        return {task: head(features) for task, head in self.heads.items()}
+        """Return the logits, values or vertices of every task from the features."""
+        return {task: own(features) for task, own in self.heads.items()}
 
 
-def _halving_block(inner: int, outer: int) -> nn.Sequential:
+def halving_block(inner: int, outer: int) -> nn.Sequential:
+    """A convolution that is followed by the maximum of each 2 x 2 cells."""
     return nn.Sequential(nn.Conv2d(inner, outer, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
 
 

@@ -1,7 +1,9 @@
 """How a run shows itself to people: a few lines about what it is, then plain lines, or a bar on a terminal."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,6 +15,9 @@ from coral_mtl.experiment import Experiment
 from coral_mtl.running.pace import Glance
 
 Write = Callable[[str], object]
+
+REFRESH = 0.25
+"""Seconds for which a bar shows the same figures."""
 
 
 class Lines(Observer):
@@ -27,13 +32,13 @@ class Lines(Observer):
         self._glance = Glance(experiment.total_steps)
 
     def on_step(self, report: StepReport) -> None:
-        self._describe_once()
+        self._describe_once(report.saved_bytes)
         self._glance.take(report)
         if report.account.skipped or (self._every and report.number % self._every == 0):
             self._write(self._step_line(report))
 
     def on_validation(self, report: ValidationReport) -> None:
-        self._describe_once()
+        self._describe_once(None)
         config = self._experiment.config.trainer
         scores = [name for name in report.metrics if name.endswith((".accuracy", ".r2"))]
         names = dict.fromkeys([config.model_selection_metric, "global.score", "global.loss", *scores])
@@ -44,10 +49,10 @@ class Lines(Observer):
     def on_note(self, note: str) -> None:
         self._write(note)
 
-    def _describe_once(self) -> None:
+    def _describe_once(self, saved_bytes: int | None) -> None:
         if not self._described:
             self._described = True
-            self._write("\n".join(describe(self._experiment)))
+            self._write("\n".join(describe(self._experiment, saved_bytes)))
 
     def _step_line(self, report: StepReport) -> str:
         place = f"step {report.number}/{self._experiment.total_steps}"
@@ -63,11 +68,14 @@ class Bar(Observer):
         self._bar = bar
         self._task = bar.add_task("training", total=experiment.total_steps)
         self._glance = Glance(experiment.total_steps)
+        self._shown = -math.inf
 
     def on_step(self, report: StepReport) -> None:
         self._glance.take(report)
-        figures = self._glance.words(to_go=False)
-        self._bar.update(self._task, completed=report.number, description=f"epoch {report.epoch + 1}", figures=figures)
+        if monotonic() - self._shown >= REFRESH:  # a look at the losses of a step may wait for a GPU
+            self._shown = monotonic()
+            self._bar.update(self._task, figures=self._glance.words(to_go=False))
+        self._bar.update(self._task, completed=report.number, description=f"epoch {report.epoch + 1}")
 
 
 class _Bar(Progress):
@@ -94,8 +102,8 @@ def progress_on(console: Console, experiment: Experiment) -> Iterator[list[Obser
         yield [Lines(experiment, write, every=None), Bar(bar, experiment)]
 
 
-def describe(experiment: Experiment) -> list[str]:
-    """What the run is, in four lines, and remarks on it; known once the first step has told who shares parameters."""
+def describe(experiment: Experiment, saved_bytes: int | None = None) -> list[str]:
+    """What the run is, in five lines, and remarks on it; known once the first step has told who shares parameters."""
     config, engine = experiment.config, experiment.engine
     sizes = {name: parameter.numel() for name, parameter in experiment.model.named_parameters()}
     shared = sum(sizes[name] for name in engine.shared_parameters())
@@ -108,6 +116,7 @@ def describe(experiment: Experiment) -> list[str]:
         f"strategy: {experiment.strategy_name}, {cost(experiment)}",
         f"{experiment.total_steps:,} steps in {config.trainer.epochs} epochs on {experiment.device}, {precision}, seed "
         f"{config.seed}",
+        memory(experiment, saved_bytes),
         *(f"note: {remark}" for remark in experiment.remarks),
     ]
 
@@ -123,3 +132,21 @@ def cost(experiment: Experiment) -> str:
         return f"{tasks} backward passes a batch"
     measured = experiment.config.diagnostics.gradient_every
     return f"one backward pass a batch ({tasks} at one step in {measured}, for the diagnostics)"
+
+
+def memory(experiment: Experiment, saved_bytes: int | None) -> str:
+    """What a step takes beside the model and the optimiser's state: activations, and gradients by task."""
+    engine, tasks = experiment.engine, len(experiment.data.tasks)
+    parts = [] if saved_bytes is None else [f"{_size(saved_bytes)} kept by each forward pass"]
+    if engine.gram_on == "parameters":
+        without = engine.ghost_forecast(tasks)
+        form = f"rows: {engine.rows}" + (f", {len(without)} layers do without" if without else "")
+        where = "" if engine.strategy.needs >= Needs.GRAM else " where they are measured"
+        parts.append(f"{_size(engine.row_bytes(tasks))} of gradients by task{where} ({form})")
+    return "memory: " + "; ".join(parts or ["as plain training (gram_on: features)"])
+
+
+def _size(count: int) -> str:
+    if count < 2**20:
+        return f"{count / 2**10:.1f} KiB"
+    return f"{count / 2**20:,.1f} MiB" if count < 2**30 else f"{count / 2**30:,.2f} GiB"

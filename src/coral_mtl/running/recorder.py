@@ -1,15 +1,21 @@
 """Writes what a trainer tells into the run's two record files."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from coral_mtl.diagnostics.background import Background
 from coral_mtl.diagnostics.record import SCHEMA, Context, make_record
 from coral_mtl.diagnostics.writer import RecordWriter
 from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
 
 
 class Recorder(Observer):
-    """Writes one record a step to the diagnostics and one a validation to the metrics; a context that closes both."""
+    """Writes one record a step to the diagnostics and one a validation to the metrics; a context that closes both.
+
+    Records of steps are made and written on a thread of their own, which also is the one to wait for a GPU's figures.
+    What goes wrong there is raised at the next call, at a checkpoint at the latest.
+    """
 
     def __init__(self, diagnostics: Path, metrics: Path, *, run: str, strategy: str, record_every: int = 1) -> None:
         """Open both files of the run with the id `run`, whether they are there yet or not.
@@ -24,6 +30,7 @@ class Recorder(Observer):
         self._record_every = record_every
         self._diagnostics = RecordWriter(diagnostics, run)
         self._metrics = RecordWriter(metrics, run)
+        self._background = Background()
 
     def rewind(self, step: int, *, validated: bool) -> None:
         """Drop what was recorded after the checkpoint of step `step`, and a line that a crash cut off.
@@ -34,7 +41,13 @@ class Recorder(Observer):
         self._metrics.truncate_after(step if validated else step - 1)
 
     def on_step(self, report: StepReport) -> None:
-        if (report.number - 1) % self._record_every and not report.account.skipped:
+        due = (report.number - 1) % self._record_every == 0
+        if due or report.account.skipped or report.account.finite is not None:
+            self._background.do(partial(self._write, report, due=due))
+
+    def _write(self, report: StepReport, *, due: bool) -> None:
+        account = report.account.settled()
+        if not due and not account.skipped:
             return
         context = Context(
             run=self._run,
@@ -46,13 +59,14 @@ class Recorder(Observer):
             clip_factor=report.clip_factor,
             restraints=report.restraints,
         )
-        self._diagnostics.append(make_record(report.account, context))
+        self._diagnostics.append(make_record(account, context))
 
     def on_validation(self, report: ValidationReport) -> None:
         record: dict[str, Any] = {"schema": SCHEMA, "run": self._run, "step": report.step, "epoch": report.epoch}
         self._metrics.append(record | {"metrics": report.metrics, "best": report.best})
 
     def on_save(self) -> None:
+        self._background.wait()
         self._diagnostics.flush()
         self._metrics.flush()
 
@@ -60,5 +74,8 @@ class Recorder(Observer):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._diagnostics.close()
-        self._metrics.close()
+        try:
+            self._background.close()
+        finally:
+            self._diagnostics.close()
+            self._metrics.close()

@@ -19,9 +19,8 @@ from coral_mtl.errors import ConfigError, TrainingError
 from coral_mtl.experiment import choose_device
 from coral_mtl.running.environment import describe_environment
 from coral_mtl.study.assessment import Assessment, assess
-from coral_mtl.study.contenders import BASELINE
 from coral_mtl.study.definition import Definition
-from coral_mtl.study.folder import CONFIG, check_overrides, holds, make_folder
+from coral_mtl.study.folder import CONFIG, changed, holds, make_folder
 from coral_mtl.study.measured import Measured, idle_strategies, read_run
 from coral_mtl.study.plan import Plan, Planned
 from coral_mtl.study.processes import Job, run_jobs
@@ -40,7 +39,7 @@ class Comparison:
         self.config = config
         self._device = choose_device(config.trainer.device)
         self._plan = Plan(folder, folder / CONFIG, definition, config)
-        self._starts: dict[int, tuple[str, Mapping[str, str]]] = {}
+        self._starts: dict[tuple[int, str], tuple[str, str]] = {}
 
     @classmethod
     def create(cls, folder: Path, definition: Definition, config: Config) -> Self:
@@ -52,7 +51,7 @@ class Comparison:
             ConfigError: a strategy cannot be run on this configuration, or the folder holds something else.
         """
         trainer = config.trainer.model_copy(update={"early_stopping": None, "output_dir": None})
-        shared = config.model_copy(update={"trainer": trainer})
+        shared = config.model_copy(update={"trainer": trainer, "compare": None})
         if (folder / COMPARISON).exists():
             there = cls.reopen(folder)
             if there.definition != definition or not holds(folder, shared):
@@ -64,7 +63,7 @@ class Comparison:
         comparison = cls(folder, definition, shared)
         everything = comparison._plan.contenders
         seed = definition.seeds[0]
-        check_overrides(shared, (each.overrides(v, seed) for each in everything for v in range(len(each.variants))))
+        changed(shared, (each.overrides(v, seed) for each in everything for v in range(len(each.variants))))
         make_folder(folder, shared)
         comparison._write("created")
         return comparison
@@ -141,16 +140,16 @@ class Comparison:
         return max(1, cores // (1 + self.config.data.num_workers))
 
     def _check_start(self, run: Planned) -> None:
-        """Hold what a run starts from against the first run of its seed."""
-        prints = (run.job.facts or {})["fingerprints"]
-        label, first = self._starts.setdefault(run.seed, (run.job.label, prints))
-        differing = [name for name in first if prints[name] != first[name]]
-        if differing:
-            raise TrainingError(
-                f"{run.job.label} does not start from the same {' and '.join(differing)} as {label}, so that they "
-                "cannot be compared\n    look for randomness that does not follow the seed: in the data set, the model "
-                "or a strategy"
-            )
+        """Hold what a run starts from against the first run of its seed, but for what its settings say is its own."""
+        for what, found in (run.job.facts or {})["fingerprints"].items():
+            if what in run.contender.unlike:
+                continue
+            label, first = self._starts.setdefault((run.seed, what), (run.job.label, found))
+            if found != first:
+                raise TrainingError(
+                    f"{run.job.label} does not start from the same {what} as {label}, so that they cannot be compared"
+                    "\n    look for randomness that does not follow the seed: in the data set, the model or a strategy"
+                )
 
     def _assess(self, chosen: Mapping[str, int]) -> Assessment:
         runs: dict[str, dict[int, Measured]] = {}
@@ -165,11 +164,15 @@ class Comparison:
         return assess(
             runs,
             self.definition.target,
-            BASELINE,
+            self.definition.baseline,
             single_task=alone,
             differences=idle_strategies({label: each.values() for label, each in runs.items()}),
-            notes=[noted(trials, chosen[label]) for label, trials in self._trials().items()],
+            notes=[*self._settings(), *(noted(trials, chosen[label]) for label, trials in self._trials().items())],
         )
+
+    def _settings(self) -> list[str]:
+        """What each variant changes."""
+        return [f"{name}: {', '.join(keys) or 'as it is'}" for name, keys in self.definition.variants.items()]
 
     def _trials(self) -> dict[str, list[Planned]]:
         """The trials of each contender that has something to choose."""

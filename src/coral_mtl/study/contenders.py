@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -22,6 +22,9 @@ _WRAPPER = "optimizer.use_pcgrad_wrapper"
 _FACTORS = (5.0, 0.2)
 _FORM = re.compile(r"(?P<name>[\w-]+)\s*(?:\((?P<options>.*)\))?", re.DOTALL)
 
+_SHOWN_BY = {"weights": ("model", "parameters", "constraints", "data"), "data": ("data", "augmentations")}
+"""Sections that decide on what a run starts from, by its fingerprint."""
+
 Overrides = tuple[str, ...]
 
 
@@ -31,6 +34,7 @@ class Contender:
 
     variants: overrides of the configuration; of several, those with the best figure on the tuning seeds are compared.
     own_seeds: the keys of the strategy's own randomness, which get the seed of the run.
+    unlike: which fingerprints of a run need not be those of the other contenders, since its settings say so.
     task: the only task that is trained, for runs on one task alone.
     """
 
@@ -38,6 +42,7 @@ class Contender:
     variants: tuple[Overrides, ...]
     own_seeds: tuple[str, ...] = ()
     task: str | None = None
+    unlike: frozenset[str] = frozenset()
 
     def overrides(self, variant: int, seed: int) -> Overrides:
         """Return the overrides of a run with this seed."""
@@ -120,6 +125,25 @@ def contenders(texts: Sequence[str], config: Config) -> list[Contender]:
     return [*(contender(name, config) for name in ALWAYS if name not in labels), *named]
 
 
+def variant(label: str, settings: Overrides, resolved: Config) -> Contender:
+    """Return the variant of a configuration that the overrides `settings` make; `resolved` is what it comes to.
+
+    A `seed` of its strategy follows the run's unless the variant gives it.
+    """
+    block = resolved.loss.weighting_strategy
+    blocks: dict[str, Any] = {_STRATEGY: block, f"{_STRATEGY}.times": block.times}
+    if block.over is not None:
+        blocks |= {f"{_STRATEGY}.over": block.over, f"{_STRATEGY}.over.times": block.over.times}
+    seeded = [path for path, part in blocks.items() if part is not None and "seed" in part.params]
+    sections = {setting.partition("=")[0].partition(".")[0] for setting in settings}
+    return Contender(
+        label=label,
+        variants=(settings,),
+        own_seeds=tuple(f"{path}.params.seed" for path in seeded if not _gives_seed(path, settings)),
+        unlike=frozenset(what for what, deciding in _SHOWN_BY.items() if sections & {*deciding}),
+    )
+
+
 def static_grid(terms: Sequence[str]) -> Contender:
     """Return static weighting, with each task in turn at five times and at a fifth of the others' weight.
 
@@ -141,7 +165,7 @@ def tuned(each: Contender, grid: Mapping[str, Sequence[str]]) -> Contender:
     rows = product(*grid.values())
     settings = [tuple(f"{key}={value}" for key, value in zip(grid, row, strict=True)) for row in rows]
     variants = tuple((*variant, *setting) for variant in each.variants for setting in settings)
-    return Contender(each.label, variants, each.own_seeds, each.task)
+    return replace(each, variants=variants)
 
 
 def _part(text: str, whole: str) -> _Part:
@@ -162,6 +186,12 @@ def _inherited(part: _Part, config: Config) -> dict[str, str]:
     own = config.loss.weighting_strategy
     blocks = [block for block in (own, own.over) if block is not None and block.type == part.name]
     return {key: json.dumps(value) for key, value in blocks[0].params.items()} if blocks else {}
+
+
+def _gives_seed(path: str, settings: Overrides) -> bool:
+    """Whether the settings themselves give the seed of the block at `path`."""
+    inner = {key: value for key, _, value in (setting.partition("=") for setting in settings)}
+    return f"{path}.params.seed" in inner or any('"seed"' in inner.get(key, "") for key in (path, f"{path}.params"))
 
 
 def _static(weights: Mapping[str, float]) -> Overrides:

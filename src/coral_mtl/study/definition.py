@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from coral_mtl.config import Config
 from coral_mtl.errors import ConfigError
-from coral_mtl.study.contenders import split_outside
+from coral_mtl.study.contenders import BASELINE, split_outside
+from coral_mtl.study.folder import overrides_of
 from coral_mtl.study.target import Target, target_of
 
 _TUNING_SEEDS = 2
@@ -21,6 +22,8 @@ class Definition:
     strategies: as on the command line. seeds: of the runs that are compared. target: what they are compared by.
     single_task: whether each task is also trained alone. static_grid: whether tuned static weights take part.
     grid: values to choose from for each strategy, as YAML, by dotted key.
+    variants: in place of strategies, the overrides of each variant of the section `compare`, by name.
+    baseline: what the others are compared with.
     """
 
     strategies: tuple[str, ...]
@@ -29,6 +32,8 @@ class Definition:
     single_task: bool = False
     static_grid: bool = False
     grid: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    baseline: str = BASELINE
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
@@ -45,6 +50,8 @@ class Definition:
             single_task=found["single_task"],
             static_grid=found["static_grid"],
             grid={key: tuple(values) for key, values in found["grid"].items()},
+            variants={name: tuple(settings) for name, settings in found.get("variants", {}).items()},
+            baseline=found.get("baseline", BASELINE),
         )
 
 
@@ -68,9 +75,13 @@ def define(
         static_grid: whether tuned static weights are to take part.
         tune: `KEY=VALUE,VALUE,...`; a key without a dot is an option of the optimiser.
 
+    The variants are those of the configuration's section `compare`.
+
     Raises:
         ConfigError: a metric or a grid that cannot be read.
     """
+    asked = config.compare
+    variants = asked.variants if asked else {}
     return Definition(
         strategies=tuple(name for text in strategies for name in split_outside(text, ",")),
         seeds=tuple(range(config.seed, config.seed + seeds)),
@@ -78,6 +89,8 @@ def define(
         single_task=single_task,
         static_grid=static_grid,
         grid=dict(map(_grid_of, tune)),
+        variants={name: overrides_of(settings) for name, settings in variants.items()},
+        baseline=(asked.baseline or next(iter(variants))) if asked else BASELINE,
     )
 
 

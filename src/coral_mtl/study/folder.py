@@ -1,8 +1,10 @@
 """The folders of comparisons and studies: made only once everything in them is known to be possible."""
 
+import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from coral_mtl.atomic import atomic_writing
 from coral_mtl.config import Config, dump_config, load_config
@@ -11,8 +13,8 @@ from coral_mtl.errors import ConfigError
 CONFIG = "config.yaml"
 
 
-def check_overrides(config: Config, wanted: Iterable[Sequence[str]]) -> None:
-    """Check what a configuration becomes under each of the wanted lists of overrides.
+def changed(config: Config, wanted: Iterable[Sequence[str]]) -> list[Config]:
+    """Return what a configuration becomes under each of the wanted lists of overrides.
 
     Raises:
         ConfigError: of the first that is no legal configuration, with all its problems.
@@ -20,8 +22,23 @@ def check_overrides(config: Config, wanted: Iterable[Sequence[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CONFIG
         path.write_text(dump_config(config), encoding="utf-8")
-        for overrides in wanted:
-            load_config(path, overrides)
+        return [load_config(path, overrides) for overrides in wanted]
+
+
+def check_variants(config: Config) -> None:
+    """Check the variants of the section `compare`, where there is one.
+
+    Raises:
+        ConfigError: of the first that is no legal configuration, with all its problems.
+    """
+    if config.compare is not None:
+        single = config.model_copy(update={"compare": None})
+        changed(single, (overrides_of(settings) for settings in config.compare.variants.values()))
+
+
+def overrides_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return values by dotted key as overrides."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
 
 
 def make_folder(folder: Path, config: Config) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from coral_mtl import registry
 from coral_mtl.config import Config
 from coral_mtl.errors import ConfigError
-from coral_mtl.study.contenders import Contender, contenders, single_task, static_grid, tuned
+from coral_mtl.losses.objective import Objective
+from coral_mtl.study.contenders import Contender, contenders, single_task, static_grid, tuned, variant
 from coral_mtl.study.definition import Definition
+from coral_mtl.study.folder import changed
 from coral_mtl.study.processes import Job
 from coral_mtl.study.target import Target, leading_targets
 
@@ -38,21 +40,19 @@ class Plan:
         self._config = config_file.absolute()
         self._definition = definition
         tasks = registry.data.get(config.data.type).task_specs(**config.data.params)
-        terms = tuple(config.loss.build(tasks).terms)
+        terms = Objective(config.loss.build(tasks), balance=config.loss.balance).terms
         metrics = config.metrics.build(tasks).names
         if definition.target.metric not in metrics:
             raise ConfigError(
                 f'no metric called "{definition.target.metric}" to compare by\n    the runs have: {", ".join(metrics)}'
             )
         alone = leading_targets(metrics) if definition.single_task else {}
-        self.contenders = [
-            tuned(each, definition.grid)
-            for each in (
-                *contenders(definition.strategies, config),
-                *([static_grid(terms)] if definition.static_grid else []),
-                *(single_task(terms, task) for task in alone),
-            )
+        known = [
+            *(_variants(definition, config) or contenders(definition.strategies, config)),
+            *([static_grid(terms)] if definition.static_grid else []),
+            *(single_task(terms, task) for task in alone),
         ]
+        self.contenders = [tuned(each, definition.grid) for each in known]
         self._targets = alone
 
     def trials(self, each: Contender) -> list[Planned]:
@@ -82,6 +82,11 @@ class Plan:
         )
         target = self._definition.target if each.task is None else self._targets[each.task]
         return Planned(each, variant, seed, target, job)
+
+
+def _variants(definition: Definition, config: Config) -> list[Contender]:
+    resolved = changed(config, definition.variants.values())
+    return [variant(*each, own) for each, own in zip(definition.variants.items(), resolved, strict=True)]
 
 
 def _file_name(label: str) -> str:

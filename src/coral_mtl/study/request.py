@@ -43,10 +43,13 @@ class Request:
         if first.is_dir():
             self._refuse_others({"metric"}, "these runs are there already")
             return compare_runs([Path(target) for target in targets], self.metric)
-        config = load_config(first, targets[1:])
+        config = load_config(first, targets[1:], compare=True)
+        if config.compare is not None:
+            useful = {"seeds", "tune", "metric", "output", "jobs"}
+            self._refuse_others(useful, f"the section compare of {first} says what to compare")
         definition = define(
             config,
-            self.strategies or (strategy_name(config),),
+            self.strategies or (() if config.compare else (strategy_name(config),)),
             self.seeds or _SEEDS,
             self.metric,
             single_task=self.include == "single-task",

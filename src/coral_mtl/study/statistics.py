@@ -50,10 +50,12 @@ class Difference:
 class Panel:
     """Figures (K, n) of K >= 2 strategies on the same seeds, as y_ks = strategy_k + seed_s + e_ks.
 
-    Residuals r_ks = y_ks - mean_k - mean_s + mean estimate the e_ks. The standard error of a difference of two means is
-    sqrt(max(2 v, v_a + v_b) / n), with v = sum r^2 / ((K-1)(n-1)) pooled over all strategies, which makes up for few
-    seeds, and v_k = K/(K-1) sum_s r_ks^2 / (n-1) of each of the two, which keeps a noisy strategy from hiding among
-    quiet ones. For K = 2 this is the paired t test.
+    Residuals r_ks = y_ks - mean_k - median_j (y_js - mean_j) estimate the e_ks, and v_k = K/(K-1) sum_s r_ks^2 / (n-1)
+    their variance. The standard error of a difference of two means is sqrt(max(2 v, v_a + v_b) / n). Here v stands for
+    the noise of all strategies, which makes up for few seeds: the mean of the v_k, or their median where that is less
+    (divided by the median of chi^2_{n-1} / (n-1), so that it estimates the same), so that one noisy strategy, such as
+    random weights, does not blur all others. v_a and v_b keep a noisy strategy from hiding among quiet ones. For K = 2
+    this is the paired t test.
 
     Strategies that are set apart have figures of another kind, such as those put in for diverged runs: they are left
     out of the noise of the others, and every pair with one of them has a paired t test of its own.
@@ -68,7 +70,7 @@ class Panel:
         self.variances: dict[int, float] = {}
         if self.degrees:
             centred = self.figures[kept] - self.figures[kept].mean(axis=1, keepdims=True)
-            residuals = centred - centred.mean(axis=0)
+            residuals = centred - np.median(centred, axis=0)
             squares = (residuals**2).sum(axis=1) * len(kept) / self.degrees
             self.variances = dict(zip(kept, squares.tolist(), strict=True))
 
@@ -77,9 +79,13 @@ class Panel:
         if a not in self.variances or b not in self.variances:
             differences = self.figures[a] - self.figures[b]
             return float(np.std(differences, ddof=1)) / math.sqrt(self.seeds), self.seeds - 1
-        pooled = sum(self.variances.values()) / len(self.variances)
-        pair = max(2.0 * pooled, self.variances[a] + self.variances[b])
+        pair = max(2.0 * self._common_variance(), self.variances[a] + self.variances[b])
         return math.sqrt(pair / self.seeds), self.degrees
+
+    def _common_variance(self) -> float:
+        variances = list(self.variances.values())
+        median_of_chi2 = (1.0 - 2.0 / (9.0 * (self.seeds - 1))) ** 3  # Wilson & Hilferty 1931, over its degrees
+        return min(float(np.mean(variances)), float(np.median(variances)) / median_of_chi2)
 
     def p(self, a: int, b: int) -> float:
         """Two-sided p-value of the difference of the means of the strategies a and b."""

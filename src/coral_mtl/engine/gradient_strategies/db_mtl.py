@@ -1,8 +1,7 @@
 """DB-MTL: losses balanced by their logarithms, gradients by their lengths."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.coordinates import GradientAverages
 from coral_mtl.engine.loss_weighting.checks import require_nonnegative
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
-from coral_mtl.engine.strategy import GradientStrategy, State
+from coral_mtl.engine.strategy import GradientStrategy, Memory
 from coral_mtl.options import NonNegative, PositiveInt, ProperFraction
 
 _EPSILON = 1e-8
@@ -79,13 +78,5 @@ class DBMTL(GradientStrategy):
         scales = np.divide(norms.max(), norms, out=np.zeros(len(norms)), where=norms > 0.0)
         return Decision(scales * factors, direction=self._averages.combined(tasks, rows, scales))
 
-    def reset(self) -> None:
-        super().reset()
-        self._averages.reset()
-
-    def state_dict(self) -> State:
-        return super().state_dict() | {"averages": self._averages.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._averages.load_state_dict(state["averages"])
+    def memories(self) -> dict[str, Memory]:
+        return {"averages": self._averages}

@@ -1,7 +1,7 @@
 """GradDrop: each coordinate of the update keeps the gradients of one sign only."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from coral_mtl import registry
 from coral_mtl.engine.generator import SeededGenerator
 from coral_mtl.engine.gradient_strategies.coordinates import widened
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
-from coral_mtl.engine.strategy import GradientStrategy, State
+from coral_mtl.engine.strategy import GradientStrategy, Memory
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import Fraction, NonNegativeInt
 
@@ -59,7 +59,7 @@ class GradDrop(GradientStrategy):
         *,
         leak: dict[str, Fraction] | None = None,
         reduction: Literal["mean", "sum"] = "mean",
-        seed: NonNegativeInt = 0,
+        seed: NonNegativeInt | None = None,
     ) -> None:
         """Set what passes in any case, and the randomness.
 
@@ -67,7 +67,7 @@ class GradDrop(GradientStrategy):
             leak: share of a task's gradient that is never dropped, by task name; 0 for tasks not named (default: none).
             reduction: d is the `mean` or the `sum` of what is kept; the sum, the paper's, multiplies the effective
                 learning rate by the number of tasks (default mean).
-            seed: seed of the strategy's own generator (default 0).
+            seed: seed of the strategy's own generator (default: the seed of the run, and 0 without one).
         """
         super().__init__()
         self.leak = leak or {}
@@ -107,13 +107,5 @@ class GradDrop(GradientStrategy):
             torch.rand(tensor.shape, generator=generators[tensor.device], device=tensor.device) for tensor in tensors
         ]
 
-    def reset(self) -> None:
-        super().reset()
-        self._generator.reset()
-
-    def state_dict(self) -> State:
-        return super().state_dict() | self._generator.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._generator.load_state_dict(state)
+    def memories(self) -> dict[str, Memory]:
+        return {"generator": self._generator}

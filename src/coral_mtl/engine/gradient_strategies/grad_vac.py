@@ -11,7 +11,7 @@ from coral_mtl.engine.generator import SeededGenerator
 from coral_mtl.engine.gradient_strategies.coordinates import weighted_sum
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
 from coral_mtl.engine.solvers.cosine import cosine_matrix
-from coral_mtl.engine.strategy import GradientStrategy, State
+from coral_mtl.engine.strategy import GradientStrategy, Memory, State
 from coral_mtl.options import Fraction, NonNegativeInt, PositiveInt
 
 _MODEL = "model"
@@ -85,7 +85,7 @@ class GradVac(GradientStrategy):
         beta: Fraction = 0.01,
         groups: Literal["model", "layer"] = "model",
         reduction: Literal["mean", "sum"] = "mean",
-        seed: NonNegativeInt = 0,
+        seed: NonNegativeInt | None = None,
         update_frequency: PositiveInt = 1,
     ) -> None:
         """Set the pace of the targets, where they apply, and the randomness.
@@ -95,7 +95,8 @@ class GradVac(GradientStrategy):
             groups: compare gradients of the whole model or of each layer (default model).
             reduction: d is the `mean` or the `sum` of the corrected gradients; the sum, the paper's, multiplies the
                 effective learning rate by the number of tasks (default mean).
-            seed: seed of the strategy's own generator of visiting orders (default 0).
+            seed: seed of the strategy's own generator of visiting orders (default: the seed of the run, and 0 without
+                one).
             update_frequency: solve for new coefficients once in this many steps and reuse them in between, at the cost
                 of a single backward (default 1, every step).
         """
@@ -132,18 +133,19 @@ class GradVac(GradientStrategy):
         decision.records["gradvac_target"] = sum(targets) / max(pairs, 1)
         return decision
 
+    def memories(self) -> dict[str, Memory]:
+        return {"generator": self._generator}
+
     def reset(self) -> None:
         super().reset()
-        self._generator.reset()
         self._tasks, self._targets = [], {}
 
     def state_dict(self) -> State:
         targets = {group: torch.from_numpy(t.copy()) for group, t in self._targets.items()}
-        return super().state_dict() | self._generator.state_dict() | {"tasks": list(self._tasks), "targets": targets}
+        return super().state_dict() | {"tasks": list(self._tasks), "targets": targets}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self._generator.load_state_dict(state)
         self._tasks = list(state["tasks"])
         self._targets = {group: t.cpu().numpy().copy() for group, t in state["targets"].items()}
 

@@ -1,15 +1,12 @@
 """MoCo: MGDA for stochastic gradients, on running averages in place of one batch's gradients."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.coordinates import GradientAverages
 from coral_mtl.engine.gradient_strategies.simplex_weights import SimplexWeights, nearest_on_simplex
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
-from coral_mtl.engine.strategy import GradientStrategy, State
+from coral_mtl.engine.strategy import GradientStrategy, Memory
 from coral_mtl.options import Fraction, NonNegative, Positive
 
 
@@ -63,16 +60,5 @@ class MoCo(GradientStrategy):
         records = {"moco_lambda": dict(zip(tasks, weights.tolist(), strict=True))}
         return Decision(weights, records=records, direction=self._averages.combined(tasks, rows, weights))
 
-    def reset(self) -> None:
-        super().reset()
-        self._averages.reset()
-        self._weights.reset()
-
-    def state_dict(self) -> State:
-        own = {"averages": self._averages.state_dict(), "weights": self._weights.state_dict()}
-        return super().state_dict() | own
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._averages.load_state_dict(state["averages"])
-        self._weights.load_state_dict(state["weights"])
+    def memories(self) -> dict[str, Memory]:
+        return {"averages": self._averages, "weights": self._weights}

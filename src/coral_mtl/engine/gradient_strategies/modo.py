@@ -1,12 +1,9 @@
 """MoDo: MGDA for stochastic gradients, with two independent batches in place of one batch twice."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from coral_mtl import registry
 from coral_mtl.engine.gradient_strategies.simplex_weights import SimplexWeights, nearest_on_simplex
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
-from coral_mtl.engine.strategy import GradientStrategy, State
+from coral_mtl.engine.strategy import GradientStrategy, Memory
 from coral_mtl.options import NonNegative, Positive, PositiveInt
 
 
@@ -54,13 +51,5 @@ class MoDo(GradientStrategy):
         self._weights.keep(tasks, weights)
         return Decision(weights)
 
-    def reset(self) -> None:
-        super().reset()
-        self._weights.reset()
-
-    def state_dict(self) -> State:
-        return super().state_dict() | {"weights": self._weights.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._weights.load_state_dict(state["weights"])
+    def memories(self) -> dict[str, Memory]:
+        return {"weights": self._weights}

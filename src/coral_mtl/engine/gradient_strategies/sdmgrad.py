@@ -1,7 +1,6 @@
 """SDMGrad: stochastic MGDA whose direction is held near that of the mean loss."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from coral_mtl.engine.gradient_strategies.preference import preference_shares
 from coral_mtl.engine.gradient_strategies.simplex_weights import SimplexWeights, nearest_on_simplex
 from coral_mtl.engine.loss_weighting.checks import require_same_tasks
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
-from coral_mtl.engine.strategy import GradientStrategy, State
+from coral_mtl.engine.strategy import GradientStrategy, Memory
 from coral_mtl.options import NonNegative, Positive, PositiveInt, ProperFraction
 
 
@@ -108,13 +107,5 @@ class SDMGrad(GradientStrategy):
         self._weights.keep(tasks, weights)
         return Decision((weights + offset) / (1.0 + self.strength))
 
-    def reset(self) -> None:
-        super().reset()
-        self._weights.reset()
-
-    def state_dict(self) -> State:
-        return super().state_dict() | {"weights": self._weights.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._weights.load_state_dict(state["weights"])
+    def memories(self) -> dict[str, Memory]:
+        return {"weights": self._weights}

@@ -1,6 +1,5 @@
 """Gradient-normalised weighting: each loss divided by the running norm of its gradient."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +8,7 @@ from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.gradient_norms import NormWeighting
 from coral_mtl.engine.loss_weighting.inverse_size import InverseSizes, Reference
 from coral_mtl.engine.observation import Needs, Observation
-from coral_mtl.engine.strategy import State
+from coral_mtl.engine.strategy import Memory
 from coral_mtl.options import Positive, PositiveInt, ProperFraction
 
 
@@ -72,13 +71,5 @@ class GradientNormalised(NormWeighting):
             return {}
         return {"prediction_gradient_norm": dict(zip(observation.tasks, norms.tolist(), strict=True))}
 
-    def reset(self) -> None:
-        super().reset()
-        self._sizes.reset()
-
-    def state_dict(self) -> State:
-        return super().state_dict() | {"sizes": self._sizes.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._sizes.load_state_dict(state["sizes"])
+    def memories(self) -> dict[str, Memory]:
+        return {"sizes": self._sizes}

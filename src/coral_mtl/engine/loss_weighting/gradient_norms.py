@@ -33,13 +33,15 @@ class NormWeighting(LossWeighting):
         return Decision(weights, head_coefficients=weights, records=self.records(observation), refreshed=due)
 
     def reset(self) -> None:
+        super().reset()
         self._steps = 0
         self._kept = {}
 
     def state_dict(self) -> State:
-        return {"steps": self._steps, "kept": dict(self._kept)}
+        return super().state_dict() | {"steps": self._steps, "kept": dict(self._kept)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
         self._steps = state["steps"]
         self._kept = dict(state["kept"])
 

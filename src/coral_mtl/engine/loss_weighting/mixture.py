@@ -1,13 +1,14 @@
 """One share between a term and the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.checks import require_known_tasks
 from coral_mtl.engine.observation import Needs, Observation
-from coral_mtl.engine.strategy import LossWeighting
+from coral_mtl.engine.strategy import LossWeighting, State
 from coral_mtl.errors import StrategyError
 from coral_mtl.schedules import Curve, Horizon, NonNegativeSchedule, bounded_curve
 
@@ -56,6 +57,12 @@ class Mixture(LossWeighting):
         weights = self._weights(self._tasks or observation.tasks, observation.step)
         require_known_tasks("Mixture: tasks of this run", weights, observation.tasks)
         return np.array([weights[task] for task in observation.tasks])
+
+    def state_dict(self) -> State:
+        return {"tasks": list(self._tasks)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._tasks = tuple(state["tasks"])
 
     def _weights(self, tasks: Sequence[str], step: int) -> dict[str, float]:
         alpha, others = self._share(step), max(1, len(tasks) - 1)

@@ -1,15 +1,12 @@
 """Random loss weighting (RLW)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from coral_mtl import registry
 from coral_mtl.engine.generator import SeededGenerator
 from coral_mtl.engine.loss_weighting.softmax import softmax
 from coral_mtl.engine.observation import Needs, Observation, Promises
-from coral_mtl.engine.strategy import LossWeighting, State
+from coral_mtl.engine.strategy import LossWeighting, Memory
 from coral_mtl.options import NonNegativeInt
 
 
@@ -24,11 +21,12 @@ class Random(LossWeighting):
     convention = "mean"
     paper = "Lin, Ye, Zhang, Tsang: Reasonable Effectiveness of Random Weighting (TMLR 2022)"
 
-    def __init__(self, *, seed: NonNegativeInt = 0) -> None:
+    def __init__(self, *, seed: NonNegativeInt | None = None) -> None:
         """Seed the draws.
 
         Args:
-            seed: seed of the strategy's own generator, which nothing else draws from (default 0).
+            seed: seed of the strategy's own generator, which nothing else draws from (default: the seed of the run,
+                and 0 without one).
         """
         self.seed = seed
         self._generator = SeededGenerator(seed)
@@ -40,11 +38,5 @@ class Random(LossWeighting):
     def weigh(self, observation: Observation) -> np.ndarray:
         return softmax(self._generator.normal(len(observation.tasks)))
 
-    def reset(self) -> None:
-        self._generator.reset()
-
-    def state_dict(self) -> State:
-        return self._generator.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._generator.load_state_dict(state)
+    def memories(self) -> dict[str, Memory]:
+        return {"generator": self._generator}

@@ -1,15 +1,12 @@
 """Value-normalised weighting: each loss divided by its own running mean."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from coral_mtl import registry
 from coral_mtl.engine.loss_weighting.checks import require_nonnegative
 from coral_mtl.engine.loss_weighting.inverse_size import InverseSizes, Reference
 from coral_mtl.engine.observation import Observation
-from coral_mtl.engine.strategy import LossWeighting, State
+from coral_mtl.engine.strategy import LossWeighting, Memory
 from coral_mtl.options import Positive, ProperFraction
 
 
@@ -42,11 +39,5 @@ class ValueNormalised(LossWeighting):
         self._sizes.update(observation.tasks, require_nonnegative("ValueNormalised", observation))
         return self._sizes.weights(observation.tasks)
 
-    def reset(self) -> None:
-        self._sizes.reset()
-
-    def state_dict(self) -> State:
-        return self._sizes.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sizes.load_state_dict(state)
+    def memories(self) -> dict[str, Memory]:
+        return {"sizes": self._sizes}

@@ -13,12 +13,14 @@ from coral_mtl.losses.perceptual.judgement import (
 )
 from coral_mtl.losses.perceptual.lpips_weights import load_lpips_weights
 from coral_mtl.losses.perceptual.paradigms import PARADIGMS, Recipe
+from coral_mtl.losses.perceptual.terms import JudgementLoss
 
 __all__ = [
     "PARADIGMS",
     "Antisymmetric",
     "Difference",
     "ImageScaling",
+    "JudgementLoss",
     "LearnedComparison",
     "LogRatio",
     "PerceptualDistance",

@@ -6,11 +6,13 @@ from coral_mtl.losses.polygon.hybrid import HybridPolygonLoss
 from coral_mtl.losses.polygon.mgiou import mgiou
 from coral_mtl.losses.polygon.pairs import PolygonPairs, polygon_pairs, signed_area
 from coral_mtl.losses.polygon.rows import Rows, mean_loss
+from coral_mtl.losses.polygon.terms import PolygonTerms
 from coral_mtl.losses.polygon.vertices import l2, log, oks
 
 __all__ = [
     "HybridPolygonLoss",
     "PolygonPairs",
+    "PolygonTerms",
     "Rows",
     "cyclically_aligned",
     "l2",

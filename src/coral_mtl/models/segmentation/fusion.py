@@ -27,10 +27,10 @@ class AllMLPFusion(nn.Module):
         self.norm = group_norm(width)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        finest, *coarser = [project(stage) for project, stage in zip(self.projections, maps, strict=True)]
-        size = finest.shape[-2:]
-        enlarged = [functional.interpolate(stage, size=size, mode="bilinear") for stage in coarser]
-        return torch.relu(self.norm(sum(enlarged, finest)))
+        fused, *coarser = [project(stage) for project, stage in zip(self.projections, maps, strict=True)]
+        for stage in coarser:
+            fused = fused + functional.interpolate(stage, size=fused.shape[-2:], mode="bilinear")
+        return torch.relu(self.norm(fused))
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

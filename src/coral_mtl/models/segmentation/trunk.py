@@ -37,14 +37,14 @@ class SegmentationTrunk(nn.Module):
         *,
         width: PositiveInt = 24,
         depth: PositiveInt = 5,
-        features: PositiveInt = 64,
+        features: PositiveInt = 48,
     ) -> None:
         """Build the trunk for images of the channels of `input_shape` and a head for each of `tasks`.
 
         Args:
             width: channels of the finest level; they double from level to level up to four times as many (default 24).
             depth: number of levels, each of half the sides of the one before (default 5).
-            features: channels of the maps on the way up, which the heads read (default 64).
+            features: channels of the maps on the way up, which the heads read (default 48).
 
         Raises:
             ConfigError: the inputs are no images, a task is no segmentation, or a task has a name that no module can
