@@ -96,6 +96,22 @@ def test_absent_task_is_dropped_by_name_and_a_new_one_forces_a_refresh():
     assert_gradients(model, expected)
 
 
+def test_a_task_without_labels_at_a_refresh_keeps_the_coefficient_it_had():
+    model, data = Toy(), batch()
+    engine = Engine(InverseNorm(update_frequency=2), model)
+    before = engine.backward(model.losses(*data)).weights
+    engine.backward(model.losses(*data))
+    losses = model.losses(*data)
+    refreshed = engine.backward(losses | {"b": losses["b"] * 0.0})
+    assert refreshed.refreshed
+    assert refreshed.weights.get("b", 0.0) == 0.0
+    clear(model)
+    reused = engine.backward(model.losses(*data))
+    assert not reused.refreshed
+    assert reused.weights["b"] == before["b"] > 0.0
+    assert_gradients(model, expected_gradients(model, model.losses(*data), reused.weights))
+
+
 def test_one_present_task_still_gets_its_coefficient_on_the_trunk():
     model, data = Toy(), batch()
     for update_frequency in (1, 10):

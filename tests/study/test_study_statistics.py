@@ -61,7 +61,9 @@ def test_a_noisy_pair_does_not_hide_among_quiet_ones():
     panel = Panel(noisy)
     v = panel.variances
     assert panel.standard_error(0, 1) == (pytest.approx(math.sqrt((v[0] + v[1]) / 5)), 20)
-    assert panel.standard_error(2, 3) == (pytest.approx(math.sqrt(2 * sum(v.values()) / 6 / 5)), 20)
+    common = np.median(list(v.values())) / (1 - 2 / 36) ** 3
+    assert common < np.mean(list(v.values()))
+    assert panel.standard_error(2, 3) == (pytest.approx(math.sqrt(2 * common / 5)), 20), "nor blurs the quiet ones"
 
 
 def test_strategies_set_apart_leave_the_others_alone():

@@ -186,14 +186,19 @@ class GradientStrategy(Strategy):
         return self._steps % self.update_frequency == 0 or any(task not in self._cached for task in tasks)
 
     def _refresh(self, observation: Observation) -> Decision:
-        """Solve for the tasks with a gradient; the others get coefficient 0 until the next refresh."""
+        """Solve for the tasks with a gradient.
+
+        One without, for want of labels in this batch, say, has the coefficient 0 at this step, and is remembered with
+        the one that it had before: the next batch may hold labels for it.
+        """
         active = np.flatnonzero(observation.norms)
         coefficients = np.zeros(len(observation.tasks))
         decision = Decision(coefficients)
         if active.size:
             decision = self.solve(observation.subset(active))
             coefficients[active] = decision.coefficients
-        self._cached |= dict(zip(observation.tasks, coefficients.tolist(), strict=True))
+        solved = {observation.tasks[i]: float(coefficients[i]) for i in active}
+        self._cached = dict.fromkeys(observation.tasks, 0.0) | self._cached | solved
         return replace(decision, coefficients=coefficients)
 
     def _recall(self, observation: Observation) -> Decision:

@@ -50,7 +50,7 @@ class Difference:
 class Panel:
     """Figures (K, n) of K >= 2 strategies on the same seeds, as y_ks = strategy_k + seed_s + e_ks.
 
-    Residuals r_ks = y_ks - mean_k - median_j (y_js - mean_j) estimate the e_ks, and v_k = K/(K-1) sum_s r_ks^2 / (n-1)
+    Residuals r_ks = y_ks - mean_k - mean_s + mean estimate the e_ks, and v_k = K/(K-1) sum_s r_ks^2 / (n-1)
     their variance. The standard error of a difference of two means is sqrt(max(2 v, v_a + v_b) / n). Here v stands for
     the noise of all strategies, which makes up for few seeds: the mean of the v_k, or their median where that is less
     (divided by the median of chi^2_{n-1} / (n-1), so that it estimates the same), so that one noisy strategy, such as
@@ -70,7 +70,7 @@ class Panel:
         self.variances: dict[int, float] = {}
         if self.degrees:
             centred = self.figures[kept] - self.figures[kept].mean(axis=1, keepdims=True)
-            residuals = centred - np.median(centred, axis=0)
+            residuals = centred - centred.mean(axis=0)
             squares = (residuals**2).sum(axis=1) * len(kept) / self.degrees
             self.variances = dict(zip(kept, squares.tolist(), strict=True))
 
