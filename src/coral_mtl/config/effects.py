@@ -97,6 +97,9 @@ _LOWER = ["loss", "excess", "mae", "rmse", "NLL", "Brier", "ECE"]
 BETTER = {**dict.fromkeys(_HIGHER, "max"), **dict.fromkeys(_LOWER, "min")}
 """Which values of a metric are better, by the last part of its name."""
 
+TELLING = ("accuracy", "r2", "grouped.mIoU", "iou", "score")
+"""The metrics that tell most about a task; it has one of them by its kind."""
+
 RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
     ("trainer", "mixed_precision_dtype"): _mixed_precision_dtype,
     MODE: _validation_choice,

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from coral_mtl.config.effects import BETTER
+from coral_mtl.config.effects import BETTER, TELLING
 from coral_mtl.diagnostics.finding import KINDS, Finding
 from coral_mtl.report.groups import Group
 from coral_mtl.running.settings import SELECTION
 
-_PREFERRED = ("accuracy", "r2")
+_LEVELS = ("grouped", "ungrouped")
 _SCORE = "global.score"
 
 
@@ -71,15 +71,18 @@ def main_metric(groups: Sequence[Group]) -> str | None:
 
 
 def task_metrics(groups: Sequence[Group]) -> dict[str, str]:
-    """Return the metric that tells most about each task: accuracy or R2, else the first that is not its loss."""
+    """Return the metric that tells most about each task, else the first that is not its loss."""
     by_task: dict[str, list[str]] = {}
     for name in metric_names(groups):
         prefix, _, metric = name.rpartition(".")
+        for level in _LEVELS:
+            if prefix.endswith(f".{level}"):
+                prefix, metric = prefix.removesuffix(f".{level}"), f"{level}.{metric}"
         if prefix.startswith("tasks."):
             by_task.setdefault(prefix.removeprefix("tasks."), []).append(metric)
     chosen = {
         task: next(
-            (m for m in (*_PREFERRED, *metrics) if m in metrics and (m != "loss" or metrics == ["loss"])), metrics[0]
+            (m for m in (*TELLING, *metrics) if m in metrics and (m != "loss" or metrics == ["loss"])), metrics[0]
         )
         for task, metrics in by_task.items()
     }

@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from coral_mtl.config.effects import TELLING
 from coral_mtl.engine.observation import Needs
 from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
 from coral_mtl.experiment import Experiment
@@ -40,7 +41,7 @@ class Lines(Observer):
     def on_validation(self, report: ValidationReport) -> None:
         self._describe_once(None)
         config = self._experiment.config.trainer
-        scores = [name for name in report.metrics if name.endswith((".accuracy", ".r2"))]
+        scores = [name for name in report.metrics if name.endswith(tuple(f".{metric}" for metric in TELLING))]
         names = dict.fromkeys([config.model_selection_metric, "global.score", "global.loss", *scores])
         figures = "  ".join(f"{name.removeprefix('tasks.')} {report.metrics[name]:.4f}" for name in names)
         best = "  best so far" if report.best else ""

@@ -7,7 +7,7 @@ from coral_mtl.config import Config
 from coral_mtl.config.effects import BETTER
 from coral_mtl.errors import ConfigError
 
-_LEADING = {"accuracy": True, "grouped.mIoU": True, "rmse": False}
+_LEADING = {"accuracy": True, "grouped.mIoU": True, "iou": True, "score": True, "rmse": False}
 """Whether larger is better. The root of the squared error and not R2, of which a relative change means nothing."""
 
 

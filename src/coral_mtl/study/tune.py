@@ -1,7 +1,8 @@
 """The small grid of a comparison: each strategy gets the same number of trials, on seeds that are not compared."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from coral_mtl.study.measured import read_run
@@ -30,7 +31,24 @@ def noted(trials: Sequence[Planned], chosen: int) -> str:
     each, seeds = trials[0].contender, dict.fromkeys(str(trial.seed) for trial in trials)
     common = set.intersection(*map(set, each.variants))
     settings = ", ".join(override for override in each.variants[chosen] if override not in common)
-    return f"{each.label} was tuned: {settings}, best of {len(each.variants)} on the seeds {', '.join(seeds)}"
+    edge = ", at the edge of the grid: a wider one may do better" if at_edge(each.variants, chosen) else ""
+    return f"{each.label} was tuned: {settings}, best of {len(each.variants)} on the seeds {', '.join(seeds)}{edge}"
+
+
+def at_edge(variants: Sequence[Sequence[str]], chosen: int) -> bool:
+    """Return whether the chosen variant has the smallest or the largest of three or more numbers tried for a key."""
+    tried: dict[str, set[float]] = {}
+    for key, value in (pair for variant in variants for pair in _numbers(variant)):
+        tried.setdefault(key, set()).add(value)
+    ends = {key: (min(values), max(values)) for key, values in tried.items() if len(values) > 2}
+    return any(value in ends.get(key, ()) for key, value in _numbers(variants[chosen]))
+
+
+def _numbers(variant: Sequence[str]) -> Iterator[tuple[str, float]]:
+    for override in variant:
+        key, _, value = override.partition("=")
+        with suppress(ValueError):
+            yield key, float(value)
 
 
 def _gains(trials: Sequence[Planned]) -> dict[int, list[float]]:
