@@ -29,7 +29,7 @@ from rich.console import Console
 from torch import Tensor
 
 from coral_mtl.bench.memory import peak_bytes
-from coral_mtl.bench.published import bars_table, engine_tables
+from coral_mtl.bench.published import bars_table, engine_table
 from coral_mtl.bench.timing import Candidate, Prepared, Stopwatch, in_turns, milliseconds, unprepared
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
@@ -295,7 +295,7 @@ def main() -> None:
         if arguments.output:
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
             arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    Console(width=200).print(engine_tables(results), bars_table(results), markup=False)
+    Console(width=200).print(engine_table(results), bars_table(results), sep="\n\n", markup=False)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from coral_mtl.study.contenders import contender
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
-SEEDS, EPOCHS, STEPS = (0, 1, 2), 4, 10
+SEEDS, EPOCHS, STEPS = (0, 1, 2), 2, 30
 SIZES, DRAWS = (2, 3, 7, 20), 8
 
 REQUIRED = {

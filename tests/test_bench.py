@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from coral_mtl.bench.costs import FREQUENCIES, _kinds, measure_costs
 from coral_mtl.bench.memory import peak_bytes
-from coral_mtl.bench.published import bars_table, engine_tables
+from coral_mtl.bench.published import bars_table, engine_summary, engine_table
 from coral_mtl.bench.repeated import Repeated
 from coral_mtl.bench.table import costs_table
 from coral_mtl.bench.timing import in_turns, unprepared
@@ -123,7 +123,7 @@ def test_costs(config):
         assert list(each.mean) == list(FREQUENCIES)
         assert each.mean[10] == pytest.approx((each.refresh.milliseconds + 9 * each.reuse.milliseconds) / 10)
         assert each.refresh.peak > each.reuse.peak
-    assert set(nash.rows.stored) | set(nash.rows.ghost) == {"trunk.0.0", "trunk.1.0", "trunk.3"}
+    assert {layer for layer, _ in nash.rows.stored} | set(nash.rows.ghost) == {"trunk.0.0", "trunk.1.0", "trunk.3"}
 
 
 def call(*arguments):
@@ -155,9 +155,12 @@ def test_the_command_refuses_what_is_wrong(config):
 
 
 def test_layers_are_counted_by_reason(config):
-    costs = measure_costs(config, [], ["NashMTL"], 1)
+    costs = measure_costs(config, [], ["NashMTL", "PCGrad", "Equal"], 1)
     lines = [str(part) for part in costs_table(costs).renderables[1:]]
-    assert "    3 layer(s) kept, trunk.0.0 ...: its stored rows are cheaper" in lines
+    assert lines[-2:] == [
+        "NashMTL, PCGrad: 0.2 MiB of gradients by task",
+        "    3 layers (trunk.0.0 ... trunk.3) with one per task: its stored rows are cheaper",
+    ]
 
 
 def test_published_tables():
@@ -177,9 +180,14 @@ def test_published_tables():
         "environment": {"coral-mtl": "0", "torch": "2", "threads": "1", "processor": "some"},
         "bars": [bar],
     }
-    tables = engine_tables(results)
-    assert "| lenet | 3 | 10.0 ms, 1 | 2.90, 3 | 2.80, 2 |  |  |  | 5.00 |  |  |" in tables
-    assert "up to 5 runs" in tables
+    table = engine_table(results)
+    assert "| lenet | 3 | 10.0 ms, 1 | 2.90, 3 | 2.80, 2 |  |  |  | 5.00 |  |  |" in table
+    assert "up to 5 runs" in table
+    case_of_two = {**case, "tasks": 2}
+    assert engine_summary(results | {"cases": [case_of_two, case]}).splitlines()[2:4] == [
+        "| lenet | 3 | 10.0 ms, 1 | 2.80, 2 |  |  | 5.00 |  |",
+        "",
+    ]
     assert "| reuse | lenet | 3 | 1.05 | 1.06 | 1.04 | missed |" in bars_table(results)
 
 

@@ -6,10 +6,12 @@ the part takes one, and `<!-- end of generated -->`.
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from coral_mtl.bench.published import bars_table, engine_summary, engine_table
 from coral_mtl.config.json_schema import json_schema
 from coral_mtl.config.reference import reference_tables
 from coral_mtl.strategy_catalogue import strategy_facts, strategy_table
@@ -17,6 +19,7 @@ from coral_mtl.strategy_figures import figures_row, figures_table
 
 COMMAND = "python -m coral_mtl.documentation"
 QUICKSTART = Path("benchmarks/results/quickstart.json")
+ENGINE = Path("benchmarks/results/engine_cpu.json")
 _PART = re.compile(r"(<!-- generated: (\w+) ?([\w-]*) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
 
 
@@ -33,20 +36,24 @@ def refreshed(text: str, root: Path = Path()) -> str:
 
 
 def _content(name: str, argument: str, root: Path) -> str:
-    match name:
-        case "configuration":
-            return reference_tables()
-        case "strategies":
-            return strategy_table()
-        case "strategy":
-            return strategy_facts(argument)
-        case "measured":
-            return figures_row(root, argument)
-        case "measurements":
-            return figures_table(root)
-        case "quickstart":
-            return quickstart_table(root / QUICKSTART)
-    raise ValueError(f"no generated part is called {name!r}")
+    parts: dict[str, Callable[[], str]] = {
+        "configuration": reference_tables,
+        "strategies": strategy_table,
+        "strategy": lambda: strategy_facts(argument),
+        "measured": lambda: figures_row(root, argument),
+        "measurements": lambda: figures_table(root),
+        "quickstart": lambda: quickstart_table(root / QUICKSTART),
+        "engine": lambda: engine_part(root / ENGINE, argument),
+    }
+    if name not in parts:
+        raise ValueError(f"no generated part is called {name!r}")
+    return parts[name]()
+
+
+def engine_part(results: Path, part: str) -> str:
+    """Return what benchmarks/engine.py measured: its "summary", its "table", or its "bars"."""
+    render = {"summary": engine_summary, "table": engine_table, "bars": bars_table}[part]
+    return render(json.loads(results.read_text(encoding="utf-8")))
 
 
 def quickstart_table(results: Path) -> str:

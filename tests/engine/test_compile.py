@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from toy import InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
 
 from coral_mtl.engine.engine import Engine
@@ -64,3 +65,57 @@ def test_donated_buffers_are_explained(backend):
         compiled = torch.compile(trunk, backend=backend)
         sum(losses().values()).backward()
         assert engine.backward(losses()).skipped is None
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_run_that_resumes_with_a_reuse_step(backend, whole):
+    """The first backward pass through the compiled graph is a single one: right numbers, or the setting's name."""
+    model, eager, data = Toy(), Toy(), batch()
+    before = Engine(InverseNorm(update_frequency=3), eager)
+
+    def graded(outputs):
+        return {task: (i + 1) * out.square().mean() for i, (task, out) in enumerate(outputs.items())}
+
+    weights = before.backward(eager.losses(*data)).weights
+
+    def resumed():
+        compiled = torch.compile(model if whole else model.trunk, backend=backend)
+        engine = Engine(InverseNorm(update_frequency=3), model)
+        engine.load_state_dict(before.state_dict())
+        for index in range(1, 5):
+            clear(model)
+            outputs = compiled(data[0])
+            outputs = outputs if whole else {task: head(outputs) for task, head in model.heads.items()}
+            step = engine.backward(
+                {task: (i + 1) * out.square().mean() for i, (task, out) in enumerate(outputs.items())}
+            )
+            assert step.refreshed is (index == 3)
+            assert index >= 3 or step.weights == weights
+            assert_gradients(model, expected_gradients(eager, graded(eager(data[0])), step.weights))
+
+    refused = ""
+    try:
+        resumed()
+    except StrategyError as error:
+        refused = str(error)
+    if refused:
+        assert "donated_buffer = False" in refused
+        torch._dynamo.reset()
+        with torch._functorch.config.patch(donated_buffer=False):
+            resumed()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_compiled_trunk_with_checkpointing(reentrant):
+    model, eager, data = Toy(), Toy(), batch()
+    compiled = torch.compile(model.trunk, backend="aot_eager")
+    engine = Engine(InverseNorm(update_frequency=2), model)
+    inputs = data[0].clone().requires_grad_(reentrant)
+    for _ in range(3):
+        clear(model)
+        features = checkpoint(compiled, inputs, use_reentrant=reentrant)
+        losses = {task: head(features).square().mean() for task, head in model.heads.items()}
+        step = engine.backward(losses)
+        plain = {task: out.square().mean() for task, out in eager(data[0]).items()}
+        assert_gradients(model, expected_gradients(eager, plain, step.weights))

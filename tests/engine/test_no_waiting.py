@@ -4,7 +4,7 @@ import pytest
 import torch
 from fake_device import Away, FakeDevice, to_device
 from torch import nn
-from toy import InverseLoss, InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
+from toy import Fixed, InverseLoss, InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
 
 from coral_mtl.engine import arriving
 from coral_mtl.engine.arriving import fetch
@@ -210,6 +210,16 @@ def test_a_scaler_is_shown_an_overflow_without_a_wait(device):
     losses["b"] = losses["b"] * float("inf")
     assert counted(device, lambda: engine.backward(losses, scaler=scaler))[2] == 0
     assert all(gradient.isnan().all() for gradient in on_host(model).values() if gradient is not None)
+
+
+def test_a_step_without_any_weight_has_nothing_to_wait_for(device):
+    model, data = to_device(Toy()), away(*batch())
+    engine = Engine(Fixed(dict.fromkeys("abc", 0.0)), model)
+    losses = model.losses(*data)
+    step, _, waits = counted(device, lambda: engine.backward(losses))
+    assert waits == 0
+    assert step.settled().skipped is None
+    assert set(on_host(model).values()) == {None}
 
 
 def test_fetched_tensors_keep_their_order_and_shape():

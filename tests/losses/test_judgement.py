@@ -6,19 +6,8 @@ from perceptual_values import CONTENT, exact
 from torch.nn import functional
 
 from coral_mtl.errors import ConfigError, DataError
-from coral_mtl.losses.perceptual import (
-    Antisymmetric,
-    Difference,
-    LearnedComparison,
-    LogRatio,
-    brier,
-    cross_entropy,
-    entropy_floor,
-    focal,
-    hinge,
-    ranking,
-    smoothed,
-)
+from coral_mtl.losses.perceptual import brier, cross_entropy, entropy_floor, focal, hinge, ranking, smoothed
+from coral_mtl.models.perceptual import Antisymmetric, Difference, LearnedComparison, LogRatio
 
 PEER = CONTENT["two_alternative"]
 G, VOTES = exact(PEER["G"]), exact(PEER["h"])

@@ -49,6 +49,6 @@ def test_refusals():
     with pytest.raises(ConfigError, match="kind judgement, and left is a regression"):
         JudgementLoss({"left": TaskSpec("regression", 1)})
     with pytest.raises(ConfigError, match="a single task, not for a, b"):
-        JudgementLoss({name: JUDGE["judge"] for name in "ab"})
+        JudgementLoss(dict.fromkeys("ab", JUDGE["judge"]))
     with pytest.raises(DataError, match=r"\(N, 3\), two distances and a logit, not \(9, 2\)"):
         JudgementLoss(JUDGE)({"judge": PREDICTION[:, :2]}, {"judge": VOTES})

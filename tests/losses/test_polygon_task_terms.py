@@ -59,7 +59,7 @@ def test_options_without_an_effect():
 def test_tasks_of_another_kind_are_refused():
     with pytest.raises(ConfigError, match="kind polygon, and left is a classification"):
         PolygonTerms({**OUTLINE, "left": TaskSpec("classification", 10)})
-    with pytest.raises(ConfigError, match="outline is a polygon\n.*HybridPolygonLoss"):
+    with pytest.raises(ConfigError, match=r"outline is a polygon\n.*HybridPolygonLoss"):
         CompositeHierarchical(OUTLINE)
     with pytest.raises(DataError, match="nothing for the task 'outline'"):
         PolygonTerms(OUTLINE)({}, batch()[1])

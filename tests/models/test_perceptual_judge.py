@@ -4,7 +4,7 @@ import torch
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.engine.checkpoint import save_checkpoint
 from coral_mtl.errors import ConfigError, DataError
-from coral_mtl.models.perceptual_judge import PerceptualJudge
+from coral_mtl.models.perceptual import PerceptualJudge
 from coral_mtl.models.shared_trunk import SharedTrunk
 
 SHAPE = (3, 1, 28, 28)

@@ -38,12 +38,12 @@ class Cost:
 class Rows:
     """Where the tasks' gradients were kept.
 
-    stored: shared layers with a gradient per task although ghost rows were allowed, and why. ghost: layers that did
-    without. bytes: of all stored gradients.
+    stored: shared layers with a gradient per task although ghost rows were allowed, each with the reason. ghost: layers
+    that did without. bytes: of all stored gradients.
     """
 
-    stored: dict[str, str]
-    ghost: list[str]
+    stored: tuple[tuple[str, str], ...]
+    ghost: tuple[str, ...]
     bytes: int
 
 
@@ -152,5 +152,5 @@ def _rows(refresh: Repeated) -> Rows | None:
     if engine.strategy.needs < Needs.GRAM or engine.gram_on == "features":
         return None
     shared = set(engine.shared_parameters())
-    stored = {layer: why for layer, why in engine.stored_layers().items() if f"{layer}.weight" in shared}
-    return Rows(stored, engine.ghost_layers(), engine.row_bytes(len(refresh.tasks)))
+    stored = [(layer, why) for layer, why in engine.stored_layers().items() if f"{layer}.weight" in shared]
+    return Rows(tuple(stored), tuple(engine.ghost_layers()), engine.row_bytes(len(refresh.tasks)))

@@ -8,9 +8,18 @@ PEERS = ("TorchJD sequential", "TorchJD", "LibMTL loop", "official Nash-MTL")
 MEBIBYTE = 2**20
 
 
-def engine_tables(results: Mapping[str, Any]) -> str:
-    """Return the cost of every way to the gradient: time as a multiple of the plain backward part, and peak memory."""
-    names = [*OURS, *PEERS]
+SUMMARY = ("auto", "reuse", "TorchJD sequential", "TorchJD", "LibMTL loop")
+"""The columns of a summary, which has the rows of 3 and of 7 tasks."""
+
+
+def engine_summary(results: Mapping[str, Any]) -> str:
+    """Return the most telling part of `engine_table`."""
+    cases = [case for case in results["cases"] if case["tasks"] in (3, 7)]
+    return engine_table({**results, "cases": cases}, SUMMARY)
+
+
+def engine_table(results: Mapping[str, Any], names: Sequence[str] = (*OURS, *PEERS)) -> str:
+    """Return the cost of ways to the gradient: time as a multiple of the plain backward part, and peak memory."""
     header = ["net", "T", "plain", *(OURS.get(name, name) for name in names)]
     lines = [header, ["---"] * len(header), *(_case(case, names) for case in results["cases"] if "backward" in case)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + (

@@ -1,33 +1,32 @@
 """The heart: named losses go in, one well-chosen gradient comes out in `.grad`, and what happened is returned."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.nn.parallel import DistributedDataParallel
 
 from coral_mtl.engine.arriving import figures
 from coral_mtl.engine.features import FeatureRefresh, require_features
-from coral_mtl.engine.ghost import GhostRows
+from coral_mtl.engine.ghost import RowForm, ghost_rows
 from coral_mtl.engine.known import Known
 from coral_mtl.engine.observation import Needs, Observation
-from coral_mtl.engine.predictions import Predictions, prediction_squares
+from coral_mtl.engine.predictions import Predictions
 from coral_mtl.engine.refresh import Refresh
+from coral_mtl.engine.refusals import explained_errors, refuse_optimizers_inside, refuse_parallel
 from coral_mtl.engine.setting import NonFinite, Setting, Specific
 from coral_mtl.engine.sharing import Sharing
+from coral_mtl.engine.skips import Skips
 from coral_mtl.engine.step import WEIGHTLESS, Space, Step
 from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.terms import Losses, Term, named_terms
 from coral_mtl.errors import StrategyError
 from coral_mtl.schedules import Horizon
 
-RowForm = Literal["auto", "stored", "ghost"]
 Window = Refresh | FeatureRefresh | Known
 
 
@@ -90,11 +89,7 @@ class Engine:
             StrategyError: `shared` is empty, the model is wrapped in DistributedDataParallel, or `gram_on="features"`
                 is asked for with a strategy that works on the coordinates of the parameters' gradients.
         """
-        if isinstance(model, DistributedDataParallel):
-            raise StrategyError(
-                "DistributedDataParallel is not supported yet: its reducer takes one backward a step, and would leave "
-                "the rows of all but the first task unreduced\n    train on one process"
-            )
+        refuse_parallel(model)
         named = dict(model.named_parameters()) if isinstance(model, nn.Module) else _by_position(model)
         given = None if shared is None else list(shared)
         if given is not None and not given:
@@ -104,15 +99,14 @@ class Engine:
             raise StrategyError(f'{type(strategy).__name__} works on parameters\' gradients: take gram_on="parameters"')
         self.strategy = strategy
         self.tasks = None if tasks is None else tuple(tasks)
-        self._skipped_in_a_row = 0
-        self._unsettled: deque[Step] = deque()
+        self._skips = Skips()
         self._specific: Specific = specific
         self._nonfinite: NonFinite = nonfinite
         self.gram_on: Space = gram_on
         self._row_dtype = row_dtype
         self._sharing = Sharing(named, given)
         self.rows: RowForm = rows
-        self._ghost = _ghost_rows(model, strategy, rows)
+        self._ghost = ghost_rows(model, rows, from_gram=strategy.needs < Needs.ROWS)
         self._window: Window | None = None
         self._steps = 0
         self._known_tasks: list[str] = list(tasks or ())
@@ -154,15 +148,14 @@ class Engine:
         terms = named_terms(losses, self.tasks)
         if all(term.root is None for term in terms):
             raise StrategyError("no loss depends on a parameter: was the forward pass run under no_grad, or detached?")
-        self._refuse_hooks()
+        refuse_optimizers_inside(self._sharing.trainable())
         if features is not None and self.gram_on != "features":
             raise StrategyError('features has no effect: build the engine with gram_on="features"')
         window = self._window or self._open(terms, scaler, accumulate, measure)
         self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
-        if self._ghost is not None and not (isinstance(window, Refresh) and window.ghost):
-            self._ghost.forget()  # or the noted inputs would live through the backward pass
-        with _calls_of_this_pass(self._ghost), _explained_errors():
-            _look_at_predictions(window.setting, terms, predictions)
+        watched = nullcontext() if self._ghost is None else self._ghost.backward_pass(in_use=_takes_ghosts(window))
+        with watched, explained_errors():
+            window.setting.look_at_predictions(terms, predictions)
             if isinstance(window, FeatureRefresh):
                 window.add(terms, require_features(terms, features))
             else:
@@ -201,8 +194,7 @@ class Engine:
         idle = self.strategy.idle_tasks(self._steps)
         absent = {t: WEIGHTLESS if t in idle else "absent" for t in self._known_tasks if t not in step.losses}
         constant = {t: "constant" for t in step.losses if t not in step.weights and t not in step.inactive}
-        self._unsettled.append(step)
-        self._settle(wait=False)
+        self._skips.note(step)
         self._steps += not step.skipped
         left_out = absent | ({} if step.skipped else constant)
         return replace(step, inactive=step.inactive | left_out) if left_out else step
@@ -210,22 +202,7 @@ class Engine:
     @property
     def skipped_in_a_row(self) -> int:
         """How many of the last steps were skipped one after the other, as far as the device has told."""
-        self._settle(wait=False)
-        return self._skipped_in_a_row
-
-    def _settle(self, *, wait: bool) -> None:
-        while self._unsettled and (wait or (finite := self._unsettled[0].finite) is None or finite.here):
-            step = self._unsettled.popleft()
-            step = step if step.finite is None else step.settled()
-            self._skipped_in_a_row = self._skipped_in_a_row + 1 if step.skipped else 0
-
-    def _refuse_hooks(self) -> None:
-        for parameter in self._sharing.trainable():
-            if getattr(parameter, "_post_accumulate_grad_hooks", None):
-                raise StrategyError(
-                    "a parameter has a post-accumulate-grad hook (an optimiser inside the backward pass?), which would "
-                    "run once per task on an unfinished gradient\n    step the optimiser after backward instead"
-                )
+        return self._skips.count()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimiser groups of the strategy's own learned parameters (an empty list for most strategies)."""
@@ -284,12 +261,11 @@ class Engine:
             raise StrategyError(
                 "state_dict was called in the middle of an accumulated step: call it after the last one"
             )
-        self._settle(wait=True)
         return {
             "strategy": self.strategy.state_dict(),
             "sharing": self._sharing.state_dict(),
             "steps": self._steps,
-            "skipped_in_a_row": self._skipped_in_a_row,
+            "skipped_in_a_row": self._skips.count(wait=True),
             "known_tasks": list(self._known_tasks),
         }
 
@@ -298,8 +274,7 @@ class Engine:
         self.strategy.load_state_dict(state["strategy"])
         self._sharing.load_state_dict(state["sharing"])
         self._steps = state["steps"]
-        self._skipped_in_a_row = state["skipped_in_a_row"]
-        self._unsettled.clear()
+        self._skips.restore(state["skipped_in_a_row"])
         self._known_tasks = list(state["known_tasks"])
         self._window = None
 
@@ -311,50 +286,8 @@ def backward(
     return Engine(strategy, shared=shared).backward(losses, scaler=scaler)
 
 
-def _ghost_rows(model: object, strategy: Strategy, rows: RowForm) -> GhostRows | None:
-    if rows != "stored" and isinstance(model, nn.Module) and strategy.needs < Needs.ROWS:
-        return GhostRows(model, always=rows == "ghost")
-    if rows == "ghost":
-        raise StrategyError(
-            'rows="ghost" needs a module, and a strategy that works on the Gram matrix\n    leave it at "auto"'
-        )
-    return None
-
-
-def _look_at_predictions(setting: Setting, terms: Sequence[Term], predictions: Predictions | None) -> None:
-    """Add one micro-batch to the squares at the predictions, where this step's decision looks at them."""
-    total = setting.prediction_squares
-    if total is not None:
-        for task, square in prediction_squares(terms, predictions, setting.scale).items():
-            total[task] = total.get(task, 0.0) + square
-
-
-@contextmanager
-def _calls_of_this_pass(ghost: GhostRows | None) -> Iterator[None]:
-    """Tell ghost rows which calls of a layer are recomputation, and drop the noted ones when the pass is over."""
-    if ghost is None:
-        yield
-        return
-    ghost.in_backward = True
-    try:
-        yield
-    finally:
-        ghost.in_backward = False
-        ghost.forget()
-
-
-@contextmanager
-def _explained_errors() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if "donated buffer" not in str(error):
-            raise
-        raise StrategyError(
-            "torch.compile gave away buffers that a second backward pass through the same graph needs, because its "
-            "first backward pass was a single one\n"
-            "    set torch._functorch.config.donated_buffer = False before compiling"
-        ) from error
+def _takes_ghosts(window: Window) -> bool:
+    return isinstance(window, Refresh) and window.ghost is not None
 
 
 def _by_position(parameters: Iterable[Tensor]) -> dict[str, Tensor]:

@@ -11,8 +11,9 @@ A layer keeps its stored rows, with the reason on show, where this does not hold
 """
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,28 @@ from torch import Tensor, nn
 from coral_mtl.engine.ghost_layers import Call, Layer, described, is_candidate, positions, saving
 from coral_mtl.engine.ghost_pass import GhostPass
 from coral_mtl.engine.sharing import Trace
+from coral_mtl.errors import StrategyError
 
 WORTHWHILE = 250_000_000
 """What all layers together have to save, in multiplications, before a step looks for them in its graph."""
+
+
+RowForm = Literal["auto", "stored", "ghost"]
+
+
+def ghost_rows(model: object, rows: RowForm, *, from_gram: bool) -> "GhostRows | None":
+    """Return the ghost rows of a model, where they are wanted and coefficients come `from_gram` matrices alone.
+
+    Raises:
+        StrategyError: they are wanted at any price, and not possible.
+    """
+    if rows != "stored" and from_gram and isinstance(model, nn.Module):
+        return GhostRows(model, always=rows == "ghost")
+    if rows == "ghost":
+        raise StrategyError(
+            'rows="ghost" needs a module, and a strategy that works on the Gram matrix\n    leave it at "auto"'
+        )
+    return None
 
 
 class Recorder:
@@ -60,7 +80,7 @@ class GhostRows:
     def __init__(self, model: nn.Module, *, always: bool = False) -> None:
         """Watch the layers of a model; take ghost rows where they are cheaper, or `always` where they are possible."""
         self.always = always
-        self.in_backward = False
+        self._in_backward = False
         self.proven: set[Layer] = set()
         self.taken: list[Layer] = []
         self.reasons: dict[str, str] = {}
@@ -73,10 +93,24 @@ class GhostRows:
 
     def note(self, module: Layer, call: Call) -> None:
         """Remember a call until the next backward; a layer that runs during one is recomputed, and never taken."""
-        if self.in_backward:
+        if self._in_backward:
             self._banned[module] = "it is recomputed in the backward pass (activation checkpointing)"
         elif module not in self._banned:
             self._calls.setdefault(module, []).append(call)
+
+    @contextmanager
+    def backward_pass(self, *, in_use: bool) -> Iterator[None]:
+        """Take calls of a layer for recomputation until it ends; the noted ones do not outlive it, nor its beginning
+        where nothing is `in_use`: they would keep their inputs.
+        """
+        if not in_use:
+            self.forget()
+        self._in_backward = True
+        try:
+            yield
+        finally:
+            self._in_backward = False
+            self.forget()
 
     def forget(self) -> dict[Layer, list[Call]]:
         """Return the calls noted since last time, and keep none."""

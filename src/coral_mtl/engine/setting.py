@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coral_mtl.engine.arriving import Arriving
 from coral_mtl.engine.observation import Decision, Observation
+from coral_mtl.engine.predictions import Predictions, prediction_squares
 from coral_mtl.engine.rows import Row, add_to_grad, all_finite, entries
 from coral_mtl.engine.sharing import Sharing
 from coral_mtl.engine.step import Space, Step, reasons
@@ -44,6 +45,13 @@ class Setting:
     waits: bool = True
     row_type: torch.dtype | None = None
     prediction_squares: dict[str, float] | None = None
+
+    def look_at_predictions(self, terms: Sequence[Term], predictions: Predictions | None) -> None:
+        """Add one micro-batch to the squares at the predictions, where this step's decision looks at them."""
+        total = self.prediction_squares
+        if total is not None:
+            for task, square in prediction_squares(terms, predictions, self.scale).items():
+                total[task] = total.get(task, 0.0) + square
 
     def prediction_norms(self, tasks: Sequence[str]) -> np.ndarray | None:
         """(T,) norms of the gradients at the predictions, where they are looked at; 0 for a constant loss."""
@@ -122,12 +130,10 @@ class Setting:
 
         It becomes zero; under a GradScaler, NaN, which the scaler takes for the overflow that it is.
         """
-        gradients = list(update.values())
-        finite = all_finite(gradients)
-        for loss in losses.values():
-            finite = finite & loss.isfinite().to(finite.device, non_blocking=True)
+        flags = [loss.isfinite() for loss in losses.values()] + ([all_finite(list(update.values()))] if update else [])
+        finite = torch.stack([flag.reshape(()).to(flags[0].device, non_blocking=True) for flag in flags]).all()
         harmless = float("nan") if self.scaled else 0.0
-        for gradient in gradients:
+        for gradient in update.values():
             entries(gradient).masked_fill_(finite.logical_not().to(gradient.device, non_blocking=True), harmless)
         return finite
 

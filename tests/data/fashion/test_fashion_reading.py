@@ -34,13 +34,13 @@ def test_missing_files_are_told_with_the_line_that_installs_them(tmp_path):
 
 def test_too_few_images_and_damaged_files(tmp_path):
     write_fashion_files(tmp_path)
-    with pytest.raises(DataError, match="holds too little.*in place of 50960\n.*fewer items"):
+    with pytest.raises(DataError, match=r"holds too little.*in place of 50960\n.*fewer items"):
         read_images("train", 65, tmp_path)
     file = tmp_path / "train-images-idx3-ubyte.gz"
     whole = file.read_bytes()
     for damaged in (b"no gzip at all", whole[: len(whole) // 2], gzip.compress(b"")):
         file.write_bytes(damaged)
-        with pytest.raises(DataError, match="damaged|too little"):
+        with pytest.raises(DataError, match=r"damaged|too little"):
             read_images("train", 64, tmp_path)
 
 
