@@ -1,8 +1,8 @@
 """How near each way to keep w >= 0 comes to an optimum that is known: `python benchmarks/constraint_modes.py`.
 
-A logistic regression with 84 weights, of which 63 are 0 at the optimum. It is built around that optimum: for any X and w
-the votes h = sigmoid(X w) - r, with X' r / n = lambda, make w the minimum over w >= 0 with the multipliers lambda, since
-the gradient X' (sigmoid(X w) - h) / n is lambda: 0 where w is above 0, and above 0 where w is 0.
+A logistic regression with 84 weights, of which 63 are 0 at the optimum. It is built around that optimum: for any X and
+w the votes h = sigmoid(X w) - r, with X' r / n = lambda, make w the minimum over w >= 0 with the multipliers lambda,
+since the gradient X' (sigmoid(X w) - h) / n is lambda: 0 where w is above 0, and above 0 where w is 0.
 """
 
 import json
@@ -69,7 +69,7 @@ def measured(make: Callable[..., object], seed: int) -> dict[str, float]:
 
     return {
         "gap": loss_at(weights.clamp(min=0.0)) - loss_at(optimum),
-        "violation": -min(0.0, weights.min().item()),
+        "violation": max(0.0, -weights.min().item()),
         "zeros": int((weights == 0.0).sum()),
     }
 

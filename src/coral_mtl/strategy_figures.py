@@ -52,8 +52,8 @@ def _cells(figures: Mapping[str, Any]) -> list[str]:
         values = list(scores.values())
         cells[0] = f"{mean(values):.3f} ± {stdev(values):.3f}"
     if steps:
-        cells[1] = f"{steps['refresh'] / steps['plain']:.2f}"
-        cells[2] = f"{steps['reuse'] / steps['plain']:.2f}" if "reuse" in steps else "-"
+        cells[1] = f"{steps['refresh'] / steps['plain']:.1f}"
+        cells[2] = f"{steps['reuse'] / steps['plain']:.1f}" if "reuse" in steps else "-"
     if matrices:
         ends = ", ".join(f"{count} {status}" for status, count in sorted(matrices["ends"].items(), key=_by_count))
         cells[3:] = [f"{matrices['hurt']:.0%}", f"{round(matrices['worst_cosine'], 2) + 0.0:.2f}", ends or "-"]

@@ -83,11 +83,11 @@ def test_another_length_is_never_fair(tmp_path, monkeypatch):
 
 def test_an_illegal_variant_is_told_before_anything_is_made(tmp_path):
     wrong = "compare: {variants: {plain: {}, wrong: {model.params.featurs: 9}}}\n"
-    with pytest.raises(ConfigErrors, match="override model.params.featurs=9.*\n.*did you mean"):
+    with pytest.raises(ConfigErrors, match=r"override model.params.featurs=9.*\n.*did you mean"):
         begun(tmp_path, wrong)
     assert not (tmp_path / "c").exists()
     config = load_config(written(tmp_path, YAML + wrong), compare=True)
-    with pytest.raises(ConfigErrors, match="model.params.featurs"):
+    with pytest.raises(ConfigErrors, match=r"model\.params\.featurs"):
         check_variants(config)
 
 

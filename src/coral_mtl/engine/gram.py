@@ -18,9 +18,6 @@ TILE = 1 << 17
 LARGE_TILE = 1 << 22
 """Coordinates of one tile elsewhere, where an operation costs the same for few as for many."""
 
-FEW = 4
-"""Rows up to which tiles have that length; those of more rows are shorter."""
-
 STRIP = 1 << 10
 """Coordinates that are summed up in the tile's own type, before float64 takes over: the shorter, the more exact."""
 
@@ -158,7 +155,7 @@ def _tiles(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Itera
     All are the same memory, to be used before the next one is asked for: taking new memory for each from the system
     costs more than the products.
     """
-    room = (TILE if columns[0][0].device.type == "cpu" else LARGE_TILE) * FEW // max(len(columns), FEW)
+    room = TILE if columns[0][0].device.type == "cpu" else LARGE_TILE
     lengths = [vector.numel() for vector in columns[0]]
     memory = columns[0][0].new_empty(len(columns) * min(room, sum(lengths)), dtype=tile_type)
     for pieces in _pieces(lengths, room):
