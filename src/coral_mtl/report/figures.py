@@ -13,7 +13,7 @@ from coral_mtl.report.pictures import Matrix, matrix
 from coral_mtl.report.sections import sections
 from coral_mtl.report.wording import name
 
-_STYLE = {
+_STYLE: Any = {  # its own stubs know the keys, where matplotlib is installed
     "pdf.fonttype": 42,  # letters stay letters, which journals ask for
     "font.size": 8.0,
     "axes.spines.top": False,
