@@ -1,6 +1,5 @@
 """From a run's folder to the evaluation of its model on a whole split."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from coral_mtl.evaluation.surface.beside import SurfaceMetrics
 from coral_mtl.evaluation.trained import TrainedRun, Which
 from coral_mtl.inference import Inference, SlidingWindow, WholeImage
 from coral_mtl.options import options_of
+from coral_mtl.running.environment import usable_cores
 
 Split = Literal["validation", "train"]
 
@@ -101,7 +101,9 @@ def evaluate(
             observers.append(Overlays(folder / OVERLAYS, images=len(dataset), most=overlays or _OVERLAYS))
         if surface:
             file = stack.enter_context(_lines(folder / SURFACE))
-            measured = stack.enter_context(SurfaceMetrics(file, trained.folder.id, workers=workers or _cores()))
+            measured = stack.enter_context(
+                SurfaceMetrics(file, trained.folder.id, workers=workers or max(1, usable_cores() - 1))
+            )
             observers.append(measured)
         _measure(trained, dataset, inference, observers, tell)
         settings = {"checkpoint": checkpoint, "split": split, "images": len(dataset), **_told(inference)}
@@ -178,9 +180,3 @@ def _told(inference: Inference) -> dict[str, Any]:
 
 def _lines(file: Path) -> IO[str]:
     return file.open("w", encoding="utf-8")
-
-
-def _cores() -> int:
-    """The cores that this process may use, but one for the model."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)

@@ -1,5 +1,6 @@
 """What a run depends on beside its configuration: versions, hardware, the commit it was started from."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -20,6 +21,11 @@ def describe_environment(device: torch.device) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": str(torch.get_num_threads()),
     }
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def git_commit(folder: Path) -> str | None:

@@ -5,7 +5,6 @@ that all runs share; `runs/` and `tuning/` ordinary run folders; `output/` what 
 """
 
 import json
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from coral_mtl.config import Config, load_config
 from coral_mtl.diagnostics.strict import dumps
 from coral_mtl.errors import ConfigError, TrainingError
 from coral_mtl.experiment import choose_device
-from coral_mtl.running.environment import describe_environment
+from coral_mtl.running.environment import describe_environment, usable_cores
 from coral_mtl.study.assessment import Assessment, assess
 from coral_mtl.study.definition import Definition
 from coral_mtl.study.folder import CONFIG, changed, holds, make_folder
@@ -136,8 +135,7 @@ class Comparison:
         """How many runs fit side by side: one on a GPU, else as many as there are cores for them."""
         if self._device.type != "cpu":
             return 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // (1 + self.config.data.num_workers))
+        return max(1, usable_cores() // (1 + self.config.data.num_workers))
 
     def _check_start(self, run: Planned) -> None:
         """Hold what a run starts from against the first run of its seed, but for what its settings say is its own."""
