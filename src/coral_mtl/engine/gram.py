@@ -25,6 +25,9 @@ PRECISION = {torch.float64: 1e-15, torch.float32: 1e-7}
 HALF_PRECISION = 1e-6
 """Bound on the rounding error of a Gram entry M_st relative to n_s n_t, by the type of the gradients."""
 
+BAND = 16
+"""Rows that are multiplied with all before them at once: what lies above the diagonal is mostly left out."""
+
 Block = tuple[tuple[int, ...], Tensor]
 """Tasks, and the inner products of their gradients on parameters that all of these tasks reach, on a device."""
 
@@ -134,8 +137,10 @@ def _products_of(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) ->
     total = torch.zeros(len(columns), len(columns), dtype=torch.float64, device=device)
     with full_precision(device):
         for tile in _tiles(columns, tile_type):
-            total += _product(tile, tile)
-    return total
+            for first in range(0, len(tile), BAND):
+                last = first + BAND
+                total[first:last, :last] += _product(tile[first:last], tile[:last])
+    return total.tril() + total.tril(-1).T
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:

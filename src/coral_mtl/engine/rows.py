@@ -69,18 +69,28 @@ def combine(
 ) -> Row:
     """Return sum_t c_t g_t for shared parameters and sum_t h_t g_t for the others, in the rows' own tensors."""
     direction: Row = {}
-    for row, shared_factor, head_factor in zip(rows, coefficients, head_coefficients, strict=True):
-        for factor, is_shared in ((shared_factor, True), (head_factor, False)):
-            part = [leaf for leaf in row if (leaf in shared) is is_shared]
-            fresh = [leaf for leaf in part if leaf not in direction]
-            known = [leaf for leaf in part if leaf in direction]
-            row.update((leaf, row[leaf].to(leaf.dtype)) for leaf in fresh)  # rows may be held in a narrower type
-            if fresh and factor != 1.0:
-                torch._foreach_mul_([row[leaf] for leaf in fresh], factor)
-            if known and factor != 0.0:
-                torch._foreach_add_([direction[leaf] for leaf in known], [row[leaf] for leaf in known], alpha=factor)
-            direction.update((leaf, row[leaf]) for leaf in fresh)
+    for row, shared_factor, own_factor in zip(rows, coefficients, head_coefficients, strict=True):
+        parts: tuple[Row, Row] = {}, {}
+        for leaf, gradient in row.items():
+            parts[leaf in shared][leaf] = gradient
+        _add_multiple(direction, parts[False], own_factor)
+        _add_multiple(direction, parts[True], shared_factor)
     return direction
+
+
+def _add_multiple(direction: Row, row: Row, factor: float) -> None:
+    """Add a multiple of a row, whose tensors `direction` takes where it held none."""
+    totals = [direction.get(leaf) for leaf in row]
+    both = [(total, gradient) for total, gradient in zip(totals, row.values(), strict=True) if total is not None]
+    if both and factor != 0.0:
+        torch._foreach_add_([old for old, _ in both], [new for _, new in both], alpha=factor)
+    fresh = {  # rows may be held in a narrower type
+        leaf: gradient.to(leaf.dtype)
+        for (leaf, gradient), total in zip(row.items(), totals, strict=True)
+        if total is None
+    }
+    multiply(fresh, factor)
+    direction.update(fresh)
 
 
 def multiply(row: Row, factor: float | Tensor) -> None:
