@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -30,6 +32,17 @@ def test_the_seed_decides_the_first_weights_whatever_was_drawn_before(build):
     torch.randn(100)
     assert torch.equal(weights(build("seed=1")), first)
     assert not torch.equal(weights(build("seed=2")), first)
+
+
+def test_data_whose_seed_is_null_follow_the_seed_of_the_run():
+    shipped = Path(__file__).parents[1] / "configs" / "constraints" / "modes.yaml"
+
+    def problem(*overrides):
+        return build_experiment(load_config(shipped, ["compare=null", *overrides])).data.train[0][0]
+
+    first = problem("seed=1")
+    assert torch.equal(problem("seed=2", "data.params.seed=1"), first)
+    assert not torch.equal(problem("seed=2"), first)
 
 
 @pytest.mark.parametrize(("accumulation", "steps"), [(1, 13), (3, 5), (13, 1), (100, 1)])

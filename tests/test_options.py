@@ -62,6 +62,30 @@ def test_an_option_without_effect_is_refused_where_it_is_given(strategy):
     strategy("net", every=1)
 
 
+def test_options_that_are_passed_on_are_those_of_the_class_that_is_extended(strategy):
+    class Child(strategy):
+        def __init__(self, *, scale: PositiveInt = 1, **options) -> None:
+            """Make one.
+
+            Args:
+                scale: size.
+            """
+            super().__init__("net", **options)
+
+    child = checked(Child, StrategyError)
+    options = options_of(child)
+    assert list(options) == ["c", "every", "quiet", "scale"]
+    assert options["every"] == options_of(strategy)["every"]
+    assert child(every=2, c=0.3, scale=3).c == 0.3
+    for wrong, message in [
+        ({"every": 0}, "Child: every = 0"),
+        ({"every": 1, "options": 1}, "options = 1: .* not permitted"),
+        ({"every": 1, "quiet": True}, "Child: quiet has no effect: nothing is said"),
+    ]:
+        with pytest.raises(StrategyError, match=message):
+            child(**wrong)
+
+
 def test_a_subclass_is_checked_against_its_own_options(strategy):
     class Child(strategy):
         def __init__(self, *, scale: PositiveInt = 1) -> None:

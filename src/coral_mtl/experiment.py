@@ -134,7 +134,7 @@ def build_experiment(config: Config) -> Experiment:
 def build_data(config: Config) -> Any:
     """Return the data, with the training items augmented where the data set takes augmentations."""
     taken = takes_augmentations(registry.data.get(config.data.type))
-    return config.data.build(*([config.augmentations.build()] if taken else []))
+    return _seeded(config.data, config.seed, *([config.augmentations.build()] if taken else []))
 
 
 def build_optimizer(
@@ -189,11 +189,11 @@ def build_weighting(block: WeightingStrategy | LossWeighting, seed: int) -> Any:
     return own if block.times is None else Product(own, _seeded(block.times, seed))
 
 
-def _seeded(block: Block, seed: int) -> Any:
-    """Build a strategy; randomness of its own follows the run's seed where it was given none."""
-    cls: Any = registry.strategies.get(block.type)
+def _seeded(block: Block, seed: int, *arguments: Any) -> Any:
+    """Build a data set or a strategy; a `seed` of its own that is null follows the run's."""
+    cls: Any = block.registry.get(block.type)
     follows = "seed" in options_of(cls) and block.params.get("seed") is None
-    return cls(**block.params | ({"seed": seed} if follows else {}))
+    return cls(*arguments, **block.params | ({"seed": seed} if follows else {}))
 
 
 def strategy_name(config: Config) -> str:

@@ -3,6 +3,7 @@
 One declaration serves YAML validation, Python calls, `strategies show`, the JSON schema and CONFIGS_README.md: the
 **keyword-only** parameters of `__init__` are the options (what a run gives by itself stays positional), their
 annotations carry the ranges (`Annotated[float, Gt(0)]`), and the `Args:` section of the docstring carries the help.
+A class that passes `**options` on to the one that it extends has the options of that one too.
 """
 
 import functools
@@ -37,20 +38,24 @@ class Option:
 
 @functools.cache
 def options_of(cls: Any) -> dict[str, Option]:
-    """Return the options of `cls` by name, in the order of its signature."""
+    """Return the options of `cls` by name, first those that it passes on to the class it extends."""
     init = inspect.unwrap(cls.__init__)
+    parameters = inspect.signature(init).parameters
     hints = get_type_hints(init, include_extras=True)
     help_texts = {**_argument_help(cls.__doc__), **_argument_help(init.__doc__)}
-    return {
+    own = {
         name: Option(
             name=name,
             annotation=hints.get(name, Any),
             default=... if parameter.default is inspect.Parameter.empty else parameter.default,
             help=help_texts.get(name, ""),
         )
-        for name, parameter in inspect.signature(init).parameters.items()
+        for name, parameter in parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
+    passes_on = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    above = [base for base in cls.__mro__ if inspect.unwrap(base.__init__) is not init]
+    return options_of(above[0]) | own if passes_on and above else own
 
 
 @functools.cache
@@ -100,7 +105,8 @@ def checked(cls: type, error: type[CoralError]) -> type:
 
 def _positional(cls: Any) -> set[str]:
     parameters = inspect.signature(inspect.unwrap(cls.__init__)).parameters
-    return {name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.KEYWORD_ONLY}
+    by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    return {name for name, parameter in parameters.items() if parameter.kind not in by_name}
 
 
 def _refuse_unused(instance: Any, given: dict[str, Any], error: type[CoralError]) -> None:

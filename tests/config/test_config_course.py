@@ -135,6 +135,16 @@ def test_overrides_reach_into_schedules(write):
             "train longer",
         ),
         (
+            BASE + "trainer: {epochs: 3, snapshots: [1, 3]}\n",
+            "reef.yaml:3:22: trainer.snapshots: this key has no effect: after epoch 3 nothing is left of",
+            "leave it out",
+        ),
+        (
+            BASE + "trainer: {snapshots: [1], early_stopping: {}}\n",
+            "reef.yaml:3:11: trainer.snapshots: this key has no effect: trainer.early_stopping may end the run",
+            "leave it out",
+        ),
+        (
             BASE + "optimizer:\n  plateau: {factor: 2.0}\n",
             "reef.yaml:4:13: optimizer.plateau.factor: expected a number less than 1, got 2.0",
             "",

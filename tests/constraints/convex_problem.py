@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from coral_mtl.data.known_optimum import KnownOptimum
+
 PEER = json.loads((Path(__file__).parents[1] / "reference" / "constraints.json").read_text())
 
 
@@ -30,7 +32,7 @@ class Problem:
     X: torch.Tensor
     h: torch.Tensor
     optimum: torch.Tensor
-    multipliers: torch.Tensor
+    multipliers: torch.Tensor | None
 
     def loss(self, w):
         return functional.binary_cross_entropy_with_logits(self.X @ w, self.h)
@@ -50,23 +52,11 @@ def reference_problem():
     )
 
 
-def built_problem(weights=84, zeros=63, votes=400):
-    """A problem whose optimum has `zeros` weights at zero, by construction.
-
-    For any X and w, votes h = sigmoid(X w) - r with X' r / n = lambda make w the optimum with multipliers lambda: the
-    gradient X' (sigmoid(X w) - h) / n is lambda, which is 0 where w is above 0 and above 0 where w is 0. The
-    smallest such r keeps the votes within [0, 1].
-    """
-    generator = torch.Generator().manual_seed(0)
-    X = torch.randn(votes, weights, generator=generator, dtype=torch.float64)
-    at_zero = torch.randperm(weights, generator=generator) < zeros
-    optimum = torch.where(at_zero, 0.0, 0.05 + 0.15 * torch.rand(weights, generator=generator, dtype=torch.float64))
-    multipliers = torch.where(
-        at_zero, 0.003 + 0.006 * torch.rand(weights, generator=generator, dtype=torch.float64), 0.0
-    )
-    r = votes * X @ torch.linalg.solve(X.T @ X, multipliers)
-    h = torch.sigmoid(X @ optimum) - r
-    return Problem(X, h, optimum, multipliers)
+def built_problem():
+    """84 weights, 63 of them at zero."""
+    data = KnownOptimum()
+    X, targets = data.train[0]
+    return Problem(X.double(), targets["votes"], data.validation[0][1]["optimum"], None)
 
 
 def train(problem, model, constraint, *, steps, optimizer, rates=None):

@@ -68,13 +68,6 @@ def test_projection_finds_the_optimum_and_all_its_zeros(make):
     assert figures["active"] == int((problem.optimum == 0.0).sum())
 
 
-def test_the_built_problem_is_solved_by_its_optimum():
-    problem = built_problem()
-    w = problem.optimum.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(problem.loss(w), w)
-    torch.testing.assert_close(gradient, problem.multipliers, rtol=0.0, atol=1e-12)
-
-
 def test_the_reference_optimum_and_its_value():
     problem, peer = reference_problem(), PEER["nonnegative_logistic"]
     assert problem.loss(problem.optimum).item() == pytest.approx(peer["nonnegative_lbfgsb"]["value"], abs=1e-12)

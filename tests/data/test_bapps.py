@@ -1,12 +1,14 @@
 import builtins
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from coral_mtl.data.bapps import JudgedTriplets
-from coral_mtl.errors import DataError, MissingExtraError
+from coral_mtl.data.bapps import BAPPS, JudgedTriplets
+from coral_mtl.data.tasks import TaskSpec
+from coral_mtl.errors import ConfigError, DataError, MissingExtraError
 
 
 def pixels(index, side=4):
@@ -124,3 +126,39 @@ def test_without_pillow_there_are_no_images(folder, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_pillow)
     with pytest.raises(MissingExtraError, match=r"coral-mtl\[perceptual\]"):
         JudgedTriplets(folder)
+
+
+@pytest.fixture
+def tree(folder, tmp_path_factory):
+    """A folder 2afc with the three triplets for every distortion."""
+    root = tmp_path_factory.mktemp("2afc")
+    for distortion in ("train/traditional", "train/cnn", "train/mix", "val/cnn", "val/superres"):
+        shutil.copytree(folder, root / distortion)
+    return root
+
+
+def test_distortions_are_joined_into_training_and_validation(tree):
+    data = BAPPS(path=tree, validation=["superres"], size=8)
+    assert (len(data.train), len(data.validation)) == (9, 3)
+    assert [each["ref"].parents[1].name for each in data.train.triplets[::3]] == ["traditional", "cnn", "mix"]
+    images, targets = data.train[8]
+    assert images.shape == data.input_shape == (3, 3, 8, 8)
+    assert targets["judge"].item() == 1.0
+    assert data.tasks == {"judge": TaskSpec("judgement", 2)}
+
+
+def test_distortions_that_are_not_there_are_named_with_those_that_are(tree):
+    with pytest.raises(
+        DataError, match=r"val has no folder traditional, deblur, color, frameinterp\n.*: cnn, superres"
+    ):
+        BAPPS(path=tree)
+    for wrong in ([], ["cnn", "cnn"]):
+        with pytest.raises(ConfigError, match="train: name one distortion or more"):
+            BAPPS(path=tree, train=wrong)
+
+
+def test_without_the_data_it_is_told_where_they_are(tmp_path):
+    with pytest.raises(
+        DataError, match=r"there is no folder .*train\n.*download_dataset.sh of https://github.com/rich"
+    ):
+        BAPPS(path=tmp_path)

@@ -2,7 +2,8 @@ import torch
 from torch.utils.data import Dataset
 
 from coral_mtl.data.sampler import ResumableSampler
-from coral_mtl.engine.batches import Batches, window
+from coral_mtl.data.tasks import TaskSpec
+from coral_mtl.engine.batches import Batches, window, with_labels
 
 
 class Numbers(Dataset):
@@ -46,6 +47,33 @@ def test_reading_draws_nothing_from_the_global_generator():
 def parts_of(length, **options):
     stream = iter(batches(length))
     return list(window(stream, samples=length, batch_size=4, **options))
+
+
+TASKS = {"genus": TaskSpec("classification", 3), "fish": TaskSpec("segmentation", 2, ignore_index=255)}
+LABELS = {"genus": torch.tensor([-100, 2]), "fish": torch.zeros(2, 4, 4, dtype=torch.long)}
+NONE = {"genus": torch.full((2,), -100), "fish": torch.full((2, 4, 4), 255)}
+
+
+def test_a_task_without_a_label_in_a_batch_is_absent_from_it():
+    assert with_labels(LABELS, TASKS) == LABELS
+    assert with_labels(LABELS | {"fish": NONE["fish"]}, TASKS) == {"genus": LABELS["genus"]}
+    assert with_labels({"genus": NONE["genus"], "depth": LABELS["fish"]}, TASKS) == {"depth": LABELS["fish"]}
+
+
+def test_a_batch_without_any_label_stays_as_it_is():
+    assert with_labels(NONE, TASKS) == NONE
+
+
+def test_batches_look_for_labels_of_the_tasks_that_they_are_told():
+    class Both(Numbers):
+        def __getitem__(self, index):
+            number, targets = super().__getitem__(index)
+            return number, targets | {"other": targets["itself"]}
+
+    tasks = {"itself": TaskSpec("classification", 11, ignore_index=3), "other": TaskSpec("classification", 11)}
+    sampler = ResumableSampler(6, seed=0, shuffle=False)
+    loaded = Batches(Both(6), sampler, batch_size=1, num_workers=0, device=torch.device("cpu"), tasks=tasks)
+    assert [len(targets) for _, targets in loaded] == [2, 2, 2, 1, 2, 2]
 
 
 def test_a_window_shares_by_size():

@@ -96,6 +96,18 @@ def test_validation_measures_the_whole_split_without_touching_the_run():
     assert metrics["tasks.a.loss"] == pytest.approx(float(expected), rel=1e-12)
 
 
+def test_the_last_validation_tells_of_the_mean_prediction_of_snapshots():
+    trainer, diary = make_trainer(Equal(), epochs=3, snapshots=[1, 2])
+    trainer.fit()
+    first, second, last = [report.metrics for report in diary.validations]
+    own = {name for name in last if not name.startswith("ensemble.")}
+    assert own == set(first) == set(second)
+    assert {name.removeprefix("ensemble.") for name in last.keys() - own} == own
+    losses = [report["tasks.a.loss"] for report in (first, second, last)]
+    assert last["ensemble.tasks.a.loss"] < sum(losses) / 3, "a square is convex: the mean prediction beats the mean"
+    assert trainer.validate() == {name: last[name] for name in own}
+
+
 def test_the_selection_metric_picks_the_best_and_stops_early():
     metric = {"model_selection_metric": "tasks.c.loss", "metric_mode": "min"}
     trainer, diary = make_trainer(Equal(), lr=1e-2, epochs=40, early_stopping={"patience": 3}, **metric)

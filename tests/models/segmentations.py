@@ -1,7 +1,9 @@
-"""Tasks for the tests of segmentation models, and what every such model must do."""
+"""Tasks, images and small models for the tests of segmentation models."""
 
+import pytest
 import torch
 
+from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
 
 TASKS = {
@@ -11,43 +13,22 @@ TASKS = {
 }
 
 
+SMALL = {
+    "SegmentationTrunk": {"width": 4, "depth": 3, "features": 8},
+    "SegFormerBaseline": {"decoder_channel": 16},
+    "CoralMTL": {"decoder_channel": 16, "attention_dim": 8, "tasks": {"auxiliary": ["fish"]}},
+}
+
+
+def small(name, **options):
+    if name != "SegmentationTrunk":
+        pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    return registry.models.get(name)((3, 32, 32), TASKS, **SMALL[name] | options)
+
+
 def images(*shape, seed=0, dtype=torch.float32):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def check_shapes(model, sizes):
-    for height, width in sizes:
-        for task, logits in model(images(2, 3, height, width)).items():
-            assert logits.shape == (2, TASKS[task].size, height, width)
-
-
-def check_inputs_are_left_alone(model):
-    inputs = images(1, 3, 40, 64)
-    before = inputs.clone()
-    features = model.represent(inputs)
-    kept = features.map.detach().clone()
-    model.predict(features)
-    assert torch.equal(inputs, before)
-    assert torch.equal(features.map, kept)
-
-
-def check_two_stages_are_the_whole(model):
-    model.eval()
-    inputs = images(2, 3, 40, 50)
-    whole, staged = model(inputs), model.predict(model.represent(inputs))
-    assert all(torch.equal(whole[task], staged[task]) for task in TASKS)
-
-
-def check_a_batch_has_the_mean_gradient_of_its_parts(model):
-    model.double().eval()  # without stochastic depth
-    inputs = images(4, 3, 32, 40, dtype=torch.float64)
-
-    def gradient(part):
-        model.zero_grad()
-        sum(value.square().sum() for value in model(part).values()).backward()
-        return torch.cat([p.grad.flatten() for p in model.parameters()])
-
-    assert torch.allclose(sum(gradient(part) for part in inputs.split(2)), gradient(inputs), rtol=1e-9, atol=1e-9)
 
 
 def tasks_that_reach(model, named):

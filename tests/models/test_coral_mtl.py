@@ -1,7 +1,6 @@
 import pytest
-import segmentations as common
 import torch
-from segmentations import TASKS, images
+from segmentations import TASKS, images, small, tasks_that_reach
 
 from coral_mtl.errors import ConfigError
 from coral_mtl.models.segmentation import CoralMTL
@@ -9,35 +8,13 @@ from coral_mtl.models.segmentation.cross_task import CrossTaskAttention, pooled
 from coral_mtl.models.segmentation.roles import resolved_roles
 
 pytest.importorskip("transformers")
-ROLES = {"primary": ["genus", "health"], "auxiliary": ["fish"]}
-
-
-def small(**options):
-    torch.manual_seed(0)
-    return CoralMTL((3, 32, 32), TASKS, **{"decoder_channel": 16, "attention_dim": 8, "tasks": ROLES, **options})
-
-
-def test_images_of_any_size():
-    common.check_shapes(small(), [(32, 32), (37, 51), (3, 70), (120, 160)])
-
-
-def test_two_stages_are_the_whole():
-    common.check_two_stages_are_the_whole(small())
-
-
-def test_inputs_are_left_alone():
-    common.check_inputs_are_left_alone(small())
-
-
-def test_a_batch_has_the_mean_gradient_of_its_parts():
-    common.check_a_batch_has_the_mean_gradient_of_its_parts(small())
 
 
 def test_who_reaches_what():
     """Primary tasks read all branches, auxiliary ones their own; attention, mixing and heads are of one task."""
-    model = small()
+    model = small("CoralMTL")
     named = [(n, p) for n, p in model.named_parameters() if not n.startswith("encoder") or "stages.0" in n]
-    for name, tasks in common.tasks_that_reach(model, named).items():
+    for name, tasks in tasks_that_reach(model, named).items():
         part, owner = name.split(".")[:2]
         readers = {"branches": {"genus", "health", owner}, "encoder": set(TASKS), "fusion": set(TASKS)}
         if "key.bias" not in name:  # the same number on all keys: softmax does not see it
@@ -117,10 +94,10 @@ def test_roles(given, primary, auxiliary):
 )
 def test_roles_that_cannot_be(tasks, message):
     with pytest.raises(ConfigError, match=message):
-        small(tasks=tasks)
+        small("CoralMTL", tasks=tasks)
 
 
 @pytest.mark.parametrize("options", [{"attention_dim": 6}, {"attention_dim": 0}, {"backbone": "mit"}])
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
-        small(**options)
+        small("CoralMTL", **options)

@@ -1,7 +1,6 @@
 import pytest
-import segmentations as common
 import torch
-from segmentations import TASKS, images
+from segmentations import TASKS, images, small
 from torch import nn
 
 from coral_mtl import registry
@@ -11,27 +10,6 @@ from coral_mtl.models.segmentation.fusion import AllMLPFusion
 from coral_mtl.models.segmentation.segformer import SegFormerEncoder
 
 transformers = pytest.importorskip("transformers")
-
-
-def small(**options):
-    torch.manual_seed(0)
-    return SegFormerBaseline((3, 32, 32), TASKS, **{"decoder_channel": 16, **options})
-
-
-def test_images_of_any_size():
-    common.check_shapes(small(), [(32, 32), (37, 51), (3, 70), (120, 160)])
-
-
-def test_two_stages_are_the_whole():
-    common.check_two_stages_are_the_whole(small())
-
-
-def test_inputs_are_left_alone():
-    common.check_inputs_are_left_alone(small())
-
-
-def test_a_batch_has_the_mean_gradient_of_its_parts():
-    common.check_a_batch_has_the_mean_gradient_of_its_parts(small())
 
 
 @pytest.mark.parametrize(
@@ -91,18 +69,18 @@ def test_weights_of_a_folder(weights, model):
 def test_weights_of_another_network(weights, tmp_path):
     folder, _ = weights
     with pytest.raises(ConfigError, match=r"not those of mit_b2: depths is \[2, 2, 2, 2\] instead of \[3, 4, 6, 3\]"):
-        small(backbone="mit_b2", pretrained=str(folder))
+        small("SegFormerBaseline", backbone="mit_b2", pretrained=str(folder))
     transformers.BertConfig().save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="not those of mit_b0: model_type is bert instead of segformer"):
-        small(pretrained=str(tmp_path))
+        small("SegFormerBaseline", pretrained=str(tmp_path))
 
 
 def test_weights_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match="that folder gives none"):
-        small(pretrained=str(tmp_path))
+        small("SegFormerBaseline", pretrained=str(tmp_path))
     with pytest.raises(ConfigError, match="no folder of that name, and the Hugging Face hub gives none"):
-        small(pretrained="nobody/has-this")
+        small("SegFormerBaseline", pretrained="nobody/has-this")
 
 
 @pytest.mark.parametrize("damage", ["cut off", "garbage", "code"])
@@ -115,16 +93,16 @@ def test_weights_that_are_damaged_or_more_than_tensors(weights, tmp_path, damage
     else:
         (tmp_path / "model.safetensors").write_bytes(good[: len(good) // 2] if damage == "cut off" else b"garbage")
     with pytest.raises(ConfigError, match="that folder gives none that can be read"):
-        small(pretrained=str(tmp_path))
+        small("SegFormerBaseline", pretrained=str(tmp_path))
 
 
 def test_without_transformers(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'coral-mtl\[segmentation\]'"):
-        small()
+        SegFormerBaseline((3, 32, 32), TASKS)
 
 
 @pytest.mark.parametrize("options", [{"backbone": "mit_b9"}, {"decoder_channel": 0}, {"pretrained": 3}])
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
-        small(**options)
+        small("SegFormerBaseline", **options)

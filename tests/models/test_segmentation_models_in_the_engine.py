@@ -2,26 +2,17 @@
 
 import pytest
 import torch
-from segmentations import TASKS, images
+from segmentations import SMALL, TASKS, images, small
 
 from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
 from coral_mtl.losses.segmentation import HybridLoss
-from coral_mtl.registry import models
 
-SMALL = {
-    "SegmentationTrunk": {"width": 4, "depth": 2, "features": 8},
-    "CoralMTL": {"decoder_channel": 8, "attention_dim": 8, "tasks": {"auxiliary": ["fish"]}},
-    "SegFormerBaseline": {"decoder_channel": 8},
-}
 each = pytest.mark.parametrize("name", SMALL)
 
 
 def build(name):
-    if name != "SegmentationTrunk":
-        pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    return models.get(name)((3, 32, 32), TASKS, **SMALL[name]).double().eval()  # without stochastic depth
+    return small(name).double().eval()  # without stochastic depth
 
 
 def losses(predictions):

@@ -58,6 +58,7 @@ RESTARTING = [
     "schedule: {warmup: {length: 4 steps, then: {restarts: {period: 7 steps, multiplier: 1.5, decay: 0.8}}}}}",
     "parameters=[{pattern: trunk.0.*, frozen: true}, {pattern: heads.*, lr_factor: 3.0, weight_decay: 0.1}]",
     "trainer.val_frequency=1",
+    "trainer.snapshots=[1, 2]",
 ]
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fashion_files import write_fashion_files
 
@@ -19,6 +20,7 @@ COMPARED = [
     CONFIGS / "perceptual" / "judge.yaml",
     CONFIGS / "schedules" / "restarts.yaml",
 ]
+BAPPS = CONFIGS / "perceptual" / "bapps.yaml"
 VARIANTS = [(path, name) for path in COMPARED for name in load_config(path, compare=True).compare.variants]
 SMALL = [
     *("data.params.train_size=16", "data.params.validation_size=8", "data.batch_size=4"),
@@ -46,7 +48,7 @@ def trained(path, folder, fashion, *overrides):
 
 def test_every_shipped_configuration_has_its_test():
     shipped = {*(CONFIGS / "polygon").glob("*.yaml"), *(CONFIGS / "perceptual").glob("*.yaml")}
-    assert shipped <= {*SINGLE, *COMPARED}
+    assert shipped <= {*SINGLE, *COMPARED, BAPPS}
 
 
 def test_outlines(tmp_path, fashion):
@@ -56,6 +58,32 @@ def test_outlines(tmp_path, fashion):
     record = json.loads(folder.diagnostics.read_text().splitlines()[0])
     assert record["task_weights"] == {"l2": 0.2, "mgiou": 0.8}
     assert set(record["gradient_norm"]) == {"l2", "mgiou"}
+
+
+def test_judgements_of_people(tmp_path):
+    load_config(BAPPS)  # as it is, where there are no data
+    write_judgements(tmp_path / "2afc", train=["traditional", "cnn"], val=["cnn", "superres"])
+    own = [f"data.params.path={tmp_path / '2afc'}", "data.params.train=[traditional,cnn]", "data.num_workers=0"]
+    own += ["data.params.validation=[cnn,superres]", "data.params.size=32", "data.batch_size=4", "trainer.epochs=2"]
+    config = load_config(BAPPS, [*own, "trainer.device=cpu", f"trainer.output_dir={tmp_path / 'run'}"])
+    run = Run.create(build_experiment(config), command=["test"])
+    assert run.train() is Outcome.FINISHED
+    last = json.loads(run.folder.metrics.read_text().splitlines()[-1])["metrics"]
+    assert 0.0 <= last["tasks.judge.score"] <= last["tasks.judge.oracle"]
+    (violations,) = json.loads(run.folder.diagnostics.read_text().splitlines()[0])["constraints"].values()
+    assert {each["violation"] for each in violations.values()} == {0.0}
+
+
+def write_judgements(root, **distortions):
+    """A made-up tree of BAPPS, with four triplets of noise for each distortion."""
+    draw = np.random.default_rng(0)
+    for folder in (root / split / name for split, names in distortions.items() for name in names):
+        for role in ("ref", "p0", "p1", "judge"):
+            (folder / role).mkdir(parents=True)
+        for number in range(4):
+            for role in ("ref", "p0", "p1"):
+                np.save(folder / role / f"{number:06}.npy", draw.integers(256, size=(40, 40, 3), dtype=np.uint8))
+            np.save(folder / "judge" / f"{number:06}.npy", np.array([number % 3 / 2], dtype=np.float32))
 
 
 @pytest.mark.parametrize(("path", "name"), VARIANTS, ids=[name for _, name in VARIANTS])

@@ -1,6 +1,7 @@
 """What a run shows of itself, on a terminal and in a pipe."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -43,6 +44,13 @@ def test_a_terminal_gets_a_bar_that_goes_away(tmp_path):
     assert "60/60" in text
     assert "epoch 2/2" in text
     assert "step 50/60" not in text
+
+
+def test_a_validation_is_told_by_the_metrics_that_there_are(tmp_path):
+    assert "  global.score " in shown(experiment(tmp_path), terminal=False)
+    shipped = Path(__file__).parents[2] / "configs" / "constraints" / "modes.yaml"
+    without_global = build_experiment(load_config(shipped, ["compare=null", "data.params.train_size=5"]))
+    assert "epoch 1/1  votes.gap " in shown(without_global, terminal=False)
 
 
 def test_parameters_are_counted_by_owner(tmp_path):

@@ -10,6 +10,7 @@ from coral_mtl.errors import ConfigError, TrainingError
 from coral_mtl.study.compare import Comparison
 from coral_mtl.study.definition import define
 from coral_mtl.study.measured import read_run
+from coral_mtl.study.request import Request
 
 
 @pytest.fixture
@@ -61,6 +62,24 @@ def test_finished_runs_are_never_repeated(compared, tmp_path):
     again = Comparison.reopen(tmp_path / "c").run(1, tell=compared.lines.append, stop=lambda: False)
     assert len(compared.trained) == 3
     assert again == first
+
+
+def test_the_same_runs_can_be_judged_by_another_metric(compared, tmp_path):
+    compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=2)
+    before = content(tmp_path / "c")
+    result = Request(metric="global.loss").begin([str(tmp_path / "c")])
+    runs = [read_run(tmp_path / "c" / run["folder"]) for run in before["runs"] if run["strategy"] == "MGDA"]
+    row = next(row for row in result.rows if row.strategy == "MGDA")
+    assert row.mean == pytest.approx(sum(run.metrics["global.loss"] for run in runs) / 2)
+    assert result.rows[0].mean == min(row.mean for row in result.rows), "a loss is better where it is smaller"
+    assert len(compared.trained) == 6
+    assert content(tmp_path / "c") == before
+
+
+def test_a_metric_that_the_runs_do_not_have_is_refused(compared, tmp_path):
+    compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=1)
+    with pytest.raises(ConfigError, match=r"no metric called ensemble\.global\.loss\n.*global\.score"):
+        Request(metric="ensemble.global.loss").begin([str(tmp_path / "c")])
 
 
 def test_an_interrupted_comparison_goes_on(compared, tmp_path):

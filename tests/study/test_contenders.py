@@ -85,10 +85,14 @@ def test_options_are_those_given_then_the_configurations_own(base):
 
 
 def test_randomness_of_a_strategy_follows_the_seed_of_the_run_unless_given(base):
-    assert resolved(base(), "Random")[1].loss.weighting_strategy.params["seed"] == 3
-    assert resolved(base(), "Random(seed=9)")[1].loss.weighting_strategy.params["seed"] == 9
-    assert resolved(base(), "Random+PCGrad")[1].loss.weighting_strategy.over.params["seed"] == 3
-    assert resolved(base(), "Random+PCGrad")[1].loss.weighting_strategy.params["seed"] == 3
+    def built(text, text_of_base=BASE):
+        return build_strategy(resolved(base(text_of_base), text)[1])
+
+    assert built("Random").seed == 3
+    assert built("Random(seed=9)").seed == 9
+    stack = built("Random+PCGrad")
+    assert [part.seed for part in (stack.weighting, stack.strategy)] == [3, 3]
+    assert built("Random", BASE.replace("Uncertainty, params: {clamp: 5.0}", "Random, params: {seed: 4}")).seed == 4
 
 
 @pytest.mark.parametrize("text", ["NashMTL(", "NashMTL(10)", "A+B+C", "", "Nash MTL", "NashMTL(x y=1)"])
@@ -139,5 +143,5 @@ def test_a_grid_multiplies_the_variants(base):
     found = [load_config(base(), each.overrides(v, 5)) for v in range(4)]
     assert [c.optimizer.params["lr"] for c in found] == [1e-3, 1e-3, 3e-3, 3e-3]
     assert [c.optimizer.params["weight_decay"] for c in found] == [0.0, 0.1, 0.0, 0.1]
-    assert {c.loss.weighting_strategy.params["seed"] for c in found} == {5}
+    assert {build_strategy(c).seed for c in found} == {5}
     assert len(tuned(static_grid(TERMS), grid).variants) == 24

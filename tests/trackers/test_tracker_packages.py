@@ -14,10 +14,10 @@ def run(folder, step=0):
     return TrackedRun(id="0123456789abcdef", name="first", experiment="reef", folder=folder, step=step, config=config)
 
 
-def tell(tracker, steps):
+def tell(tracker, steps, failed=False):
     for step in steps:
         tracker.log(step, {"train/loss/a <b>": 1.0 / step, "val/global/score": float("nan")})
-    tracker.close()
+    tracker.close(failed=failed)
 
 
 def test_tensorboard_reads_back_what_it_was_told_and_forgets_what_a_resumed_run_takes_back(tmp_path):
@@ -41,10 +41,15 @@ def test_mlflow_keeps_figures_and_parameters_and_takes_the_run_up_again(tmp_path
 
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     settings = MLflow(tracking_uri=store)
-    tell(Tracker(run(tmp_path), settings), range(1, 1201))
-    tell(Tracker(run(tmp_path, step=1200), settings), range(1201, 1203))
     client = MlflowClient(tracking_uri=store)
-    runs = client.search_runs([client.get_experiment_by_name("reef").experiment_id])
+
+    def found():
+        return client.search_runs([client.get_experiment_by_name("reef").experiment_id])
+
+    tell(Tracker(run(tmp_path), settings), range(1, 1201), failed=True)
+    assert [each.info.status for each in found()] == ["FAILED"]
+    tell(Tracker(run(tmp_path, step=1200), settings), range(1201, 1203))
+    runs = found()
     assert [each.info.status for each in runs] == ["FINISHED"]
     assert runs[0].data.params["optimizer.params.lr"] == "0.1"
     history = client.get_metric_history(runs[0].info.run_id, "train/loss/a _b_")

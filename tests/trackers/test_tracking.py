@@ -9,7 +9,7 @@ from coral_mtl.config import load_config
 from coral_mtl.config.sections import MLflow, Trackers, WandB
 from coral_mtl.engine.reports import StepReport, ValidationReport
 from coral_mtl.engine.step import Step
-from coral_mtl.errors import ConfigError
+from coral_mtl.errors import ConfigError, TrainingError
 from coral_mtl.experiment import build_experiment
 from coral_mtl.running import run as running
 from coral_mtl.running.run import Run
@@ -30,7 +30,7 @@ class Fake:
     """Keeps what it is told; fails at the call whose number is `fatal`, counted over `log` and `close`."""
 
     def __init__(self, fatal=None):
-        self.told, self.calls, self.closed, self._fatal = [], 0, 0, fatal
+        self.told, self.calls, self.closed, self._fatal = [], 0, [], fatal
 
     def _call(self):
         self.calls += 1
@@ -41,9 +41,9 @@ class Fake:
         self._call()
         self.told.append((step, dict(values)))
 
-    def close(self):
+    def close(self, *, failed):
         self._call()
-        self.closed += 1
+        self.closed.append("failed" if failed else "finished")
 
 
 def report(number=1, **fields):
@@ -86,7 +86,7 @@ def test_metrics_are_filed_by_task():
         metrics = {"tasks.a.b.accuracy": 0.5, "global.score": 0.25}
         tracking.on_validation(ValidationReport(epoch=0, step=7, metrics=metrics, best=True))
     assert fake.told == [(7, {"val/a.b/accuracy": 0.5, "val/global/score": 0.25})]
-    assert fake.closed == 1
+    assert fake.closed == ["finished"]
 
 
 def tell_four_steps(openers):
@@ -105,7 +105,7 @@ def test_a_tracker_that_fails_is_told_once_and_left_alone_while_others_go_on(fat
     assert "the network is away" in str(told[0].message)
     assert broken.calls == fatal
     assert [step for step, _ in sound.told] == [1, 2, 3, 4]
-    assert sound.closed == 1
+    assert sound.closed == ["finished"]
 
 
 def test_a_tracker_that_cannot_be_opened_is_told_once():
@@ -136,7 +136,20 @@ def test_a_run_tells_its_trackers_and_outlives_them(tmp_path, monkeypatch, fatal
         assert ("train/cosine/left_vs_ink" in values) == ("gradient_norm" in record)
         assert values["train/loss/ink"] == record["unweighted_losses"]["ink"]
     assert [step for step, values in fake.told if "val/left/accuracy" in values] == [6, 12]
-    assert fake.closed == 1
+    assert fake.closed == ["finished"]
+
+
+def test_trackers_of_a_run_that_fails_are_told_so(tmp_path, monkeypatch):
+    fake = Fake()
+    monkeypatch.setattr(running, "openers", lambda settings, run: {"fake": lambda: fake})
+    (tmp_path / "tracked.yaml").write_text(YAML)
+    overrides = ["optimizer.params.lr=1e30", "trainer.max_nonfinite_steps=1"]
+    config = load_config(
+        tmp_path / "tracked.yaml", [*overrides, f"trainer.output_dir={json.dumps(str(tmp_path / 'run'))}"]
+    )
+    with pytest.raises(TrainingError):
+        Run.create(build_experiment(config), command=["test"]).train()
+    assert fake.closed == ["failed"]
 
 
 def test_a_configuration_opens_what_it_asks_for(tmp_path):

@@ -34,6 +34,14 @@ def _validation_choice(get: Get, strategy: Any) -> str | None:
     return f"trainer.val_frequency ({frequency}) is above trainer.epochs ({epochs}), so that the end is validated alone"
 
 
+def _snapshots(get: Get, strategy: Any) -> str | None:
+    if _trainer(get, "early_stopping") is not None:
+        return "trainer.early_stopping may end the run before its last epoch, whose validation they are for"
+    epochs = _trainer(get, "epochs")
+    late = [epoch for epoch in _trainer(get, "snapshots") if epoch >= epochs]
+    return f"after epoch {late[0]} nothing is left of trainer.epochs ({epochs})" if late else None
+
+
 def _augmentations(get: Get, strategy: Any) -> str | None:
     name = get(("data", "type"))
     if not isinstance(name, str):
@@ -91,9 +99,9 @@ def _tracker(name: str) -> Callable[[Get, Any], str | None]:
 
 _HIGHER = (
     *("accuracy", "r2", "score", "mIoU", "mDice", "H-Mean", "pixel_accuracy", "boundary_IoU", "boundary_F1"),
-    *("iou", "above_50", "above_50_95"),
+    *("iou", "above_50", "above_50_95", "zeros"),
 )
-_LOWER = ["loss", "excess", "mae", "rmse", "NLL", "Brier", "ECE"]
+_LOWER = ["loss", "excess", "mae", "rmse", "NLL", "Brier", "ECE", "gap", "violation"]
 BETTER = {**dict.fromkeys(_HIGHER, "max"), **dict.fromkeys(_LOWER, "min")}
 """Which values of a metric are better, by the last part of its name."""
 
@@ -104,6 +112,7 @@ RULES: dict[KeyPath, Callable[[Get, Any], str | None]] = {
     ("trainer", "mixed_precision_dtype"): _mixed_precision_dtype,
     MODE: _validation_choice,
     ("trainer", "early_stopping"): _validation_choice,
+    ("trainer", "snapshots"): _snapshots,
     ("augmentations",): _augmentations,
     ("optimizer", "plateau"): _validation_choice,
     ("loss", "term_weights"): _term_weights,

@@ -196,6 +196,12 @@ class Trainer(Section):
         default="max", description="Whether larger or smaller values of it are better."
     )
     early_stopping: EarlyStopping | None = Field(default=None, description="When to stop early; null never does.")
+    snapshots: list[PositiveInt] = Field(
+        default_factory=list,
+        description="Epochs after which the weights are kept, such as the ends of a learning rate's cycles; the last "
+        "validation then also tells what their mean prediction is worth, that of the last weights included, as "
+        "`ensemble.<metric>`.",
+    )
     stages: list[Stage] = Field(default_factory=list, description="What happens at certain times of the run, in order.")
     checkpoint_every: PositiveInt = Field(
         default=200,

@@ -1,5 +1,6 @@
 """Triplets of images with the votes of human judges, in the folders of the BAPPS data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from coral_mtl.errors import DataError, MissingExtraError
+from coral_mtl import registry
+from coral_mtl.data.tasks import TaskSpec
+from coral_mtl.errors import ConfigError, DataError, MissingExtraError
+from coral_mtl.options import PositiveInt
 
 Item = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
@@ -15,6 +19,52 @@ IMAGES = ("ref", "p0", "p1")
 """Folders of the reference and of the two distorted images."""
 VOTES = "judge"
 SUFFIXES = (".png", ".npy")
+PAGE = "https://github.com/richzhang/PerceptualSimilarity"
+"""Where the authors offer the data."""
+
+
+@registry.data.register
+class BAPPS:
+    """Items (images (3, 3, size, size) from -1 to 1, {"judge": votes}): a patch, two spoilt copies, people's votes.
+
+    The two-alternative part of BAPPS (Zhang et al. 2018): `votes` is the share of the judges who found the second copy
+    more like the patch, of 2 judges in training and 5 in validation. The folder `path` has the folders
+    `train/<distortion>` and `val/<distortion>`, each as JudgedTriplets reads them. Nothing is downloaded: the 6.6 GB
+    come with the script scripts/download_dataset.sh of https://github.com/richzhang/PerceptualSimilarity, which makes
+    the folder dataset/2afc. Other judgements in these folders will do as well.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        train: Sequence[str] = ("traditional", "cnn", "mix"),
+        validation: Sequence[str] = ("traditional", "cnn", "superres", "deblur", "color", "frameinterp"),
+        size: PositiveInt = 64,
+    ) -> None:
+        """Find the triplets; images are read when they are asked for.
+
+        Args:
+            path: the folder 2afc, with the folders train and val.
+            train: the distortions to train on, folders of `train` (default [traditional, cnn, mix], which is all).
+            validation: the distortions to validate on, folders of `val` (default [traditional, cnn, superres, deblur,
+                color, frameinterp], which is all).
+            size: side that images are resized to, bilinearly, in pixels (default 64).
+
+        Raises:
+            ConfigError: no distortion is named, or one is named twice.
+            DataError: a folder is missing or empty, or a file has no counterpart.
+            MissingExtraError: pillow is not installed.
+        """
+        self.train = JudgedTriplets(*_distortions(path / "train", train, "train"), size=size)
+        self.validation = JudgedTriplets(*_distortions(path / "val", validation, "validation"), size=size)
+        self.tasks = self.task_specs()
+        self.input_shape = (len(IMAGES), 3, size, size)
+
+    @staticmethod
+    def task_specs(**options: Any) -> dict[str, TaskSpec]:
+        """Return the tasks by name, which are the same whatever the options; nothing is looked for."""
+        return {VOTES: TaskSpec("judgement", 2)}
 
 
 class JudgedTriplets(Dataset[Item]):
@@ -67,6 +117,23 @@ class JudgedTriplets(Dataset[Item]):
         if self.size is not None and pixels.size != (self.size, self.size):
             pixels = pixels.resize((self.size, self.size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(pixels, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1.0
+
+
+def _distortions(folder: Path, names: Sequence[str], option: str) -> list[Path]:
+    """Return the folders of the distortions, all of which are there."""
+    if not names or len({*names}) < len(names):
+        raise ConfigError(f"{option}: name one distortion or more, each once, not {list(names)}", option=option)
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no folder {folder}\n    give the folder 2afc of BAPPS, which the script "
+            f"scripts/download_dataset.sh of {PAGE} makes",
+            option="path",
+        )
+    missing = [name for name in names if not (folder / name).is_dir()]
+    if missing:
+        there = ", ".join(sorted(child.name for child in folder.iterdir() if child.is_dir())) or "none"
+        raise DataError(f"{folder} has no folder {', '.join(missing)}\n    there are: {there}", option=option)
+    return [folder / name for name in names]
 
 
 def _triplets(folder: Path) -> list[dict[str, Path]]:

@@ -1,7 +1,7 @@
 """Batches of a data set, on the device, in a sampler's order."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from coral_mtl.data.sampler import ResumableSampler
+from coral_mtl.data.tasks import TaskSpec
+from coral_mtl.losses.elements import labelled
 from coral_mtl.schedules import Horizon
 
 Batch = tuple[Tensor, dict[str, Tensor]]
@@ -48,7 +50,10 @@ class Batches:
         batch_size: int,
         num_workers: int,
         device: torch.device,
+        tasks: Mapping[str, TaskSpec] | None = None,
     ) -> None:
+        """Prepare to load; with `tasks`, batches are without the targets of tasks that have no label in them."""
+        self._tasks = tasks or {}
         self._dataset = dataset
         self._sampler = sampler
         self._device = device
@@ -66,11 +71,21 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         if hasattr(self._dataset, "set_epoch"):
             self._dataset.set_epoch(self._sampler.epoch, seed=self._sampler.seed)
-        for inputs, targets in self._loader:
+        for inputs, found in self._loader:
+            targets = with_labels(found, self._tasks)
             yield (
                 inputs.to(self._device, non_blocking=True),
                 {task: target.to(self._device, non_blocking=True) for task, target in targets.items()},
             )
+
+
+def with_labels(targets: Mapping[str, Tensor], tasks: Mapping[str, TaskSpec]) -> Mapping[str, Tensor]:
+    """Return the targets without those of `tasks` that have no label in this batch; all where no task has one.
+
+    Such a task is absent. Its loss would be 0, which a weighting by losses would take for a task that is solved.
+    """
+    unlabelled = {task for task, spec in tasks.items() if task in targets and not labelled(spec, targets[task]).any()}
+    return {task: target for task, target in targets.items() if task not in unlabelled} or targets
 
 
 def run_length(samples: int, window: int, epochs: int) -> Horizon:

@@ -109,48 +109,6 @@ def all_groups(
 
 
 @registry.optimizers.register
-class AdamWPolyDecay(ScheduledOptimizer):
-    """AdamW with a linear warm-up and a polynomial decay of the learning rate (see schedules.polynomial_decay).
-
-    The warm-up takes floor(warmup_ratio * total_steps) optimiser steps.
-    """
-
-    has_own_schedule = True
-
-    def __init__(
-        self,
-        named_parameters: NamedParameters,
-        total_steps: int,
-        extra_groups: Groups = (),
-        treatments: Treatments | None = None,
-        *,
-        lr: Positive = 1e-3,
-        weight_decay: NonNegative = 0.01,
-        adam_betas: Betas = (0.9, 0.999),
-        adam_epsilon: Positive = 1e-8,
-        warmup_ratio: ProperFraction = 0.1,
-        power: Positive = 1.0,
-        min_lr_factor: ProperFraction = 0.0,
-    ) -> None:
-        """Create the optimiser for a run of `total_steps` optimiser steps.
-
-        Args:
-            lr: peak learning rate (default 1e-3).
-            weight_decay: decoupled weight decay of weights; 1-D parameters and biases have none (default 0.01).
-            adam_betas: decay rates of Adam's two averages (default [0.9, 0.999]).
-            adam_epsilon: term added to Adam's denominator (default 1e-8).
-            warmup_ratio: share of the optimiser steps over which the learning rate rises to its peak (default 0.1).
-            power: exponent of the decay: 1 is linear, larger ones fall faster at first (default 1.0).
-            min_lr_factor: learning rate that the decay ends at, as a share of the peak (default 0.0).
-        """
-        groups = all_groups(named_parameters, treatments, extra_groups, lr=lr, weight_decay=weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(adam_betas[0], adam_betas[1]), eps=adam_epsilon)
-        warmup = int(warmup_ratio * total_steps)
-        decay = partial(polynomial_decay, total=total_steps, warmup=warmup, power=power, end_factor=min_lr_factor)
-        super().__init__(optimizer, decay)
-
-
-@registry.optimizers.register
 class AdamW(ScheduledOptimizer):
     """AdamW (decoupled weight decay) with a constant learning rate."""
 
@@ -176,6 +134,40 @@ class AdamW(ScheduledOptimizer):
         """
         groups = all_groups(named_parameters, treatments, extra_groups, lr=lr, weight_decay=weight_decay)
         super().__init__(torch.optim.AdamW(groups, lr=lr, betas=(adam_betas[0], adam_betas[1]), eps=adam_epsilon))
+
+
+@registry.optimizers.register
+class AdamWPolyDecay(AdamW):
+    """AdamW with a linear warm-up to the learning rate `lr` and a polynomial decay (see schedules.polynomial_decay).
+
+    The warm-up takes floor(warmup_ratio * total_steps) optimiser steps.
+    """
+
+    has_own_schedule = True
+
+    def __init__(
+        self,
+        named_parameters: NamedParameters,
+        total_steps: int,
+        extra_groups: Groups = (),
+        treatments: Treatments | None = None,
+        *,
+        warmup_ratio: ProperFraction = 0.1,
+        power: Positive = 1.0,
+        min_lr_factor: ProperFraction = 0.0,
+        **adam: Any,
+    ) -> None:
+        """Create the optimiser for a run of `total_steps` optimiser steps.
+
+        Args:
+            warmup_ratio: share of the optimiser steps over which the learning rate rises to its peak (default 0.1).
+            power: exponent of the decay: 1 is linear, larger ones fall faster at first (default 1.0).
+            min_lr_factor: learning rate that the decay ends at, as a share of the peak (default 0.0).
+        """
+        warmup = int(warmup_ratio * total_steps)
+        decay = partial(polynomial_decay, total=total_steps, warmup=warmup, power=power, end_factor=min_lr_factor)
+        super().__init__(named_parameters, total_steps, extra_groups, treatments, **adam)
+        self.follow(decay)
 
 
 @registry.optimizers.register

@@ -20,6 +20,7 @@ from coral_mtl.engine.precision import Precision
 from coral_mtl.engine.randomness import deterministic_algorithms, generators_state, load_generators_state
 from coral_mtl.engine.reports import Observer, StepReport, ValidationReport
 from coral_mtl.engine.restraints import Restraints
+from coral_mtl.engine.snapshots import Snapshots
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.validation import validate
 from coral_mtl.errors import ConfigError, TrainingError
@@ -109,13 +110,14 @@ class Trainer:
         self.sampler = ResumableSampler(len(data.train), seed=seed)  # type: ignore[arg-type]
         in_order = ResumableSampler(len(data.validation), shuffle=False)  # type: ignore[arg-type]
         batches = partial(Batches, num_workers=num_workers, device=self.device)
-        self._training = batches(data.train, self.sampler, batch_size=batch_size)
+        self._training = batches(data.train, self.sampler, batch_size=batch_size, tasks=metrics.tasks)
         self._validation = batches(data.validation, in_order, batch_size=validation_batch_size or batch_size)
         self._inference = inference or WholeImage()
         self._batch_size = batch_size
         self._window_size = batch_size * settings.gradient_accumulation_steps
         run = run_length(self.sampler.length, self._window_size, settings.epochs)
         self.controllers = Controllers(settings, plateau, run, model, optimizer)
+        self._snapshots = Snapshots(model, metrics.tasks, settings.snapshots)
         self._gradient_every = gradient_every
         self._checkpoints = checkpoints
         self._observers = observers
@@ -219,8 +221,12 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         epoch = self.sampler.epoch
-        due = (epoch + 1) % self.settings.val_frequency == 0 or epoch + 1 == self.settings.epochs
+        last = epoch + 1 == self.settings.epochs
+        due = (epoch + 1) % self.settings.val_frequency == 0 or last
         metrics = self.validate() if due else None
+        if metrics is not None and last and self._snapshots:
+            metrics |= {f"ensemble.{k}": figure for k, figure in self.validate(self._snapshots.ensemble()).items()}
+        self._snapshots.after_epoch(epoch + 1)
         self.engine.end_epoch()
         self.sampler.set_epoch(epoch + 1)
         if metrics is not None:
@@ -238,10 +244,10 @@ class Trainer:
             for observer in self._observers:
                 observer.on_note(f"step {self.step}: {note}")
 
-    def validate(self) -> dict[str, float]:
-        """Return the metrics of the validation data; nothing that the run depends on changes."""
+    def validate(self, model: nn.Module | None = None) -> dict[str, float]:
+        """Return the metrics of the validation data, of another model where one is given; the run does not notice."""
         return validate(
-            self.model,
+            model or self.model,
             self._validation,
             self.metrics,
             precision=self.precision,
@@ -287,5 +293,6 @@ class Trainer:
             "schedule": self.schedule,
             "controllers": self.controllers,
             "restraints": self.restraints,
+            "snapshots": self._snapshots,
         }
         return parts | ({"scaler": self.precision.scaler} if self.precision.scaler else {})

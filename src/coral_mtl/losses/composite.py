@@ -1,6 +1,7 @@
 """One loss term per task, by the kind of the task, and a price on tasks that contradict each other."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -8,13 +9,12 @@ from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.losses.elements import element_losses, labelled, prediction_of, require_kind
 from coral_mtl.losses.segmentation.consistency import Consistency
-from coral_mtl.losses.segmentation.mixture import Mixture, OfOneTask, PrimaryLoss
-from coral_mtl.losses.segmentation.terms import SegmentationTerms
-from coral_mtl.options import Fraction, NonNegative, ProperFraction
+from coral_mtl.losses.segmentation.hybrid import HybridLoss
+from coral_mtl.options import NonNegative, ProperFraction
 
 
 @registry.losses.register
-class CompositeHierarchical:
+class CompositeHierarchical(HybridLoss):
     """One term per task: HybridLoss (segmentation), mean cross-entropy (classification) or squared error (regression).
 
     `w_consistency` adds to each segmentation task its share of the price on contradictions between tasks (see
@@ -26,52 +26,32 @@ class CompositeHierarchical:
         self,
         tasks: Mapping[str, TaskSpec],
         *,
-        primary_loss_type: PrimaryLoss = "focal",
-        hybrid_alpha: Fraction = 0.5,
-        focal_gamma: NonNegative = 2.0,
-        dice_smooth: NonNegative = 1.0,
-        ignore_index: int | None = None,
-        task_specific: dict[str, OfOneTask] | None = None,
         w_consistency: NonNegative = 0.0,
         label_smoothing: ProperFraction = 0.0,
+        **hybrid: Any,
     ) -> None:
-        """Create one term for each of `tasks`; all options but the last are for segmentation tasks.
+        """Create one term for each of `tasks`; for segmentation tasks also with the options of HybridLoss.
 
         Args:
-            primary_loss_type: loss of the single pixels, focal or cross_entropy (default focal).
-            hybrid_alpha: share of that loss, from 0 to 1; the rest is Dice (default 0.5).
-            focal_gamma: how much less pixels count that are right already; 0 is cross-entropy (default 2.0).
-            dice_smooth: pixels added above and below the ratio of Dice, which soften the verdict on small classes
-                (default 1.0).
-            ignore_index: class whose pixels are not counted, beside pixels without a label (default null: none).
-            task_specific: other values of these options for single tasks, by task name, and `class_weights`: the weight
-                of each class's pixels in the focal loss or cross-entropy, as a list, or by name with 1 for the others
-                (default null: none).
             w_consistency: price of a contradiction between two tasks that is certain (default 0.0).
             label_smoothing: share e of a label that is spread evenly over all classes, target (1-e) onehot + e/C; for
                 classification tasks (default 0.0).
         """
         require_kind("CompositeHierarchical", tasks, "segmentation", "classification", "regression")
+        segmentations = {name: task for name, task in tasks.items() if task.kind == "segmentation"}
+        super().__init__(segmentations, **hybrid)
         self.tasks = dict(tasks)
         self.label_smoothing = label_smoothing
         self.w_consistency = w_consistency
-        segmentations = {name: task for name, task in self.tasks.items() if task.kind == "segmentation"}
-        common = Mixture(primary_loss_type, hybrid_alpha, focal_gamma, dice_smooth, ignore_index)
-        self.segmentation = SegmentationTerms(segmentations, common, task_specific)
         self.consistency = Consistency(segmentations)
 
     def unused_options(self) -> dict[str, str]:
-        unused = self.segmentation.unused_options()
+        unused = super().unused_options()
         if not self.consistency.tables:
             unused["w_consistency"] = "no two tasks of this data set can contradict each other"
         if not any(task.kind == "classification" for task in self.tasks.values()):
             unused["label_smoothing"] = "no task of this data set is a classification"
         return unused
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the terms, in the order of the tasks."""
-        return tuple(self.tasks)
 
     def __call__(
         self, predictions: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]

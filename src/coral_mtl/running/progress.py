@@ -43,7 +43,8 @@ class Lines(Observer):
         config = self._experiment.config.trainer
         scores = [name for name in report.metrics if name.endswith(tuple(f".{metric}" for metric in TELLING))]
         names = dict.fromkeys([config.model_selection_metric, "global.score", "global.loss", *scores])
-        figures = "  ".join(f"{name.removeprefix('tasks.')} {report.metrics[name]:.4f}" for name in names)
+        shown = [(name.removeprefix("tasks."), report.metrics[name]) for name in names if name in report.metrics]
+        figures = "  ".join(f"{name} {figure:.4f}" for name, figure in shown)
         best = "  best so far" if report.best else ""
         self._write(f"epoch {report.epoch + 1}/{config.epochs}  {figures}{best}")
 

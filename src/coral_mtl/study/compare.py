@@ -19,10 +19,11 @@ from coral_mtl.experiment import choose_device
 from coral_mtl.running.environment import describe_environment, usable_cores
 from coral_mtl.study.assessment import Assessment, assess
 from coral_mtl.study.definition import Definition
-from coral_mtl.study.folder import CONFIG, changed, holds, make_folder
-from coral_mtl.study.measured import Measured, idle_strategies, read_run
+from coral_mtl.study.folder import CONFIG, check_changes, holds, make_folder
+from coral_mtl.study.measured import Measured, idle_strategies, read_run, require_metric
 from coral_mtl.study.plan import Plan, Planned
 from coral_mtl.study.processes import Job, run_jobs
+from coral_mtl.study.target import Target, known_target
 from coral_mtl.study.tune import choose, described, noted
 
 SCHEMA = 1
@@ -62,7 +63,7 @@ class Comparison:
         comparison = cls(folder, definition, shared)
         everything = comparison._plan.contenders
         seed = definition.seeds[0]
-        changed(shared, (each.overrides(v, seed) for each in everything for v in range(len(each.variants))))
+        check_changes(shared, (each.overrides(v, seed) for each in everything for v in range(len(each.variants))))
         make_folder(folder, shared)
         comparison._write("created")
         return comparison
@@ -101,12 +102,26 @@ class Comparison:
         trials = self._trials()
         if not self._made("tuning", [run for each in trials.values() for run in each], processes, tell, stop):
             return None
-        chosen = {each.label: choose(trials.get(each.label, ())) for each in self._plan.contenders}
+        chosen = self._chosen()
         if not self._made("run", self._plan.runs(chosen), processes, tell, stop):
             return None
-        result = self._assess(chosen)
+        result = self._assess(chosen, self.definition.target)
         self._write("finished", chosen, result)
         return result
+
+    def by_another(self, metric: str) -> Assessment:
+        """Return what the runs, all of which must be there, say by another metric; nothing is run, tuned or written.
+
+        Raises:
+            ConfigError: not all runs have come to their end, or they have no such metric.
+            DataError: every run diverged.
+        """
+        return self._assess(self._chosen(), known_target(metric))
+
+    def _chosen(self) -> dict[str, int]:
+        """Which variant of each contender did best on the tuning seeds."""
+        trials = self._trials()
+        return {each.label: choose(trials.get(each.label, ())) for each in self._plan.contenders}
 
     def _made(
         self, what: str, planned: Sequence[Planned], at_once: int, tell: Callable[[str], None], stop: Callable[[], bool]
@@ -149,7 +164,7 @@ class Comparison:
                     "\n    look for randomness that does not follow the seed: in the data set, the model or a strategy"
                 )
 
-    def _assess(self, chosen: Mapping[str, int]) -> Assessment:
+    def _assess(self, chosen: Mapping[str, int], target: Target) -> Assessment:
         runs: dict[str, dict[int, Measured]] = {}
         alone: dict[str, dict[int, Measured]] = {}
         for run in self._plan.runs(chosen):
@@ -159,9 +174,10 @@ class Comparison:
         taken = {run.steps for each in (*runs.values(), *alone.values()) for run in each.values() if not run.diverged}
         if len(taken) > 1:
             raise TrainingError(f"the runs did not take the same number of optimiser steps: {sorted(taken)}")
+        require_metric(target.metric, (run for each in (*runs.values(), *alone.values()) for run in each.values()))
         return assess(
             runs,
-            self.definition.target,
+            target,
             self.definition.baseline,
             single_task=alone,
             differences=idle_strategies({label: each.values() for label, each in runs.items()}),
@@ -204,7 +220,7 @@ def _ending(run: Planned) -> str:
     measured = read_run(run.job.folder)
     if measured.diverged:
         return f"diverged: {measured.diverged.splitlines()[0]}"
-    return f"{run.target.metric} {measured.figure(run.target.metric):.4f}"
+    return f"{run.target.metric} {measured.figure(run.target.metric):.4g}"
 
 
 def _failed(jobs: Sequence[Job], folder: Path) -> str:

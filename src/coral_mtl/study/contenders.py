@@ -5,12 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 from coral_mtl import registry
 from coral_mtl.config import Config
 from coral_mtl.errors import ConfigError
-from coral_mtl.options import options_of
 
 BASELINE = "Equal"
 ALWAYS = (BASELINE, "Random")
@@ -33,20 +31,18 @@ class Contender:
     """A strategy as it is run.
 
     variants: overrides of the configuration; of several, those with the best figure on the tuning seeds are compared.
-    own_seeds: the keys of the strategy's own randomness, which get the seed of the run.
     unlike: which fingerprints of a run need not be those of the other contenders, since its settings say so.
     task: the only task that is trained, for runs on one task alone.
     """
 
     label: str
     variants: tuple[Overrides, ...]
-    own_seeds: tuple[str, ...] = ()
     task: str | None = None
     unlike: frozenset[str] = frozenset()
 
     def overrides(self, variant: int, seed: int) -> Overrides:
         """Return the overrides of a run with this seed."""
-        return (*self.variants[variant], f"seed={seed}", *(f"{key}={seed}" for key in self.own_seeds))
+        return (*self.variants[variant], f"seed={seed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +56,6 @@ class _Part:
     def label(self) -> str:
         options = ", ".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.name}({options})" if options else self.name
-
-    def seed_at(self, path: str) -> tuple[str, ...]:
-        """The key of its own seed, where it has one that was not given and stands at `path`."""
-        cls: Any = registry.strategies.get(self.name)
-        return (f"{path}.params.seed",) if "seed" in options_of(cls) and "seed" not in self.options else ()
 
 
 def split_outside(text: str, separator: str) -> list[str]:
@@ -104,11 +95,7 @@ def contender(text: str, config: Config) -> Contender:
         overrides.append(f"{_STRATEGY}.over=null")
     if own.times is not None:
         overrides.append(f"{_STRATEGY}.times=null")
-    return Contender(
-        label="+".join(part.label for part in parts),
-        variants=(tuple(overrides),),
-        own_seeds=above.seed_at(_STRATEGY) + tuple(key for part in below for key in part.seed_at(f"{_STRATEGY}.over")),
-    )
+    return Contender("+".join(part.label for part in parts), (tuple(overrides),))
 
 
 def contenders(texts: Sequence[str], config: Config) -> list[Contender]:
@@ -125,23 +112,11 @@ def contenders(texts: Sequence[str], config: Config) -> list[Contender]:
     return [*(contender(name, config) for name in ALWAYS if name not in labels), *named]
 
 
-def variant(label: str, settings: Overrides, resolved: Config) -> Contender:
-    """Return the variant of a configuration that the overrides `settings` make; `resolved` is what it comes to.
-
-    A `seed` of its strategy follows the run's unless the variant gives it.
-    """
-    block = resolved.loss.weighting_strategy
-    blocks: dict[str, Any] = {_STRATEGY: block, f"{_STRATEGY}.times": block.times}
-    if block.over is not None:
-        blocks |= {f"{_STRATEGY}.over": block.over, f"{_STRATEGY}.over.times": block.over.times}
-    seeded = [path for path, part in blocks.items() if part is not None and "seed" in part.params]
+def variant(label: str, settings: Overrides) -> Contender:
+    """Return the variant of a configuration that the overrides `settings` make."""
     sections = {setting.partition("=")[0].partition(".")[0] for setting in settings}
-    return Contender(
-        label=label,
-        variants=(settings,),
-        own_seeds=tuple(f"{path}.params.seed" for path in seeded if not _gives_seed(path, settings)),
-        unlike=frozenset(what for what, deciding in _SHOWN_BY.items() if sections & {*deciding}),
-    )
+    unlike = frozenset(what for what, deciding in _SHOWN_BY.items() if sections & {*deciding})
+    return Contender(label, (settings,), unlike=unlike)
 
 
 def static_grid(terms: Sequence[str]) -> Contender:
@@ -186,12 +161,6 @@ def _inherited(part: _Part, config: Config) -> dict[str, str]:
     own = config.loss.weighting_strategy
     blocks = [block for block in (own, own.over) if block is not None and block.type == part.name]
     return {key: json.dumps(value) for key, value in blocks[0].params.items()} if blocks else {}
-
-
-def _gives_seed(path: str, settings: Overrides) -> bool:
-    """Whether the settings themselves give the seed of the block at `path`."""
-    inner = {key: value for key, _, value in (setting.partition("=") for setting in settings)}
-    return f"{path}.params.seed" in inner or any('"seed"' in inner.get(key, "") for key in (path, f"{path}.params"))
 
 
 def _static(weights: Mapping[str, float]) -> Overrides:

@@ -11,7 +11,7 @@ from coral_mtl.running.folder import CONFIG
 from coral_mtl.running.settings import SELECTION, Settings, deciding, differing, label, read_settings
 from coral_mtl.study.assessment import Assessment, assess
 from coral_mtl.study.contenders import BASELINE
-from coral_mtl.study.measured import Measured, idle_strategies, read_run
+from coral_mtl.study.measured import Measured, idle_strategies, read_run, require_metric
 from coral_mtl.study.target import Target, known_target
 
 _STRATEGY = ("loss.weighting_strategy.", "optimizer.use_pcgrad_wrapper")
@@ -79,11 +79,7 @@ def _target(runs: Sequence[_Run], metric: str | None) -> Target:
             f"the runs select their models by different metrics, {listed(sorted(selections))}\n    say which: --metric"
         )
     chosen = metric or selections.pop()
-    lacking = [run.measured for run in runs if chosen not in run.measured.metrics and run.measured.diverged is None]
-    if lacking:
-        raise ConfigError(
-            f"{lacking[0].folder}: no metric called {chosen}\n    it has: {', '.join(lacking[0].metrics)} (--metric)"
-        )
+    require_metric(chosen, (run.measured for run in runs))
     return known_target(chosen)
 
 

@@ -13,8 +13,8 @@ from coral_mtl.errors import ConfigError
 CONFIG = "config.yaml"
 
 
-def changed(config: Config, wanted: Iterable[Sequence[str]]) -> list[Config]:
-    """Return what a configuration becomes under each of the wanted lists of overrides.
+def check_changes(config: Config, wanted: Iterable[Sequence[str]]) -> None:
+    """Check what a configuration becomes under each of the wanted lists of overrides.
 
     Raises:
         ConfigError: of the first that is no legal configuration, with all its problems.
@@ -22,7 +22,8 @@ def changed(config: Config, wanted: Iterable[Sequence[str]]) -> list[Config]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CONFIG
         path.write_text(dump_config(config), encoding="utf-8")
-        return [load_config(path, overrides) for overrides in wanted]
+        for overrides in wanted:
+            load_config(path, overrides)
 
 
 def check_variants(config: Config) -> None:
@@ -33,7 +34,7 @@ def check_variants(config: Config) -> None:
     """
     if config.compare is not None:
         single = config.model_copy(update={"compare": None})
-        changed(single, (overrides_of(settings) for settings in config.compare.variants.values()))
+        check_changes(single, (overrides_of(settings) for settings in config.compare.variants.values()))
 
 
 def overrides_of(settings: Mapping[str, Any]) -> tuple[str, ...]:

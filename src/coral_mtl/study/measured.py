@@ -98,6 +98,15 @@ def read_run(path: Path) -> Measured:
     )
 
 
+def require_metric(metric: str, runs: Iterable[Measured]) -> None:
+    """Raise ConfigError where a run that did not diverge has no such metric."""
+    lacking = [run for run in runs if run.diverged is None and metric not in run.metrics]
+    if lacking:
+        raise ConfigError(
+            f"{lacking[0].folder}: no metric called {metric}\n    it has: {', '.join(lacking[0].metrics)} (--metric)"
+        )
+
+
 def ended(facts: Mapping[str, Any]) -> bool:
     """Whether `run.json` tells of a run that there is nothing left to do for: finished, or diverged."""
     return facts.get("status") in ENDED or diverged(facts)

@@ -11,7 +11,6 @@ from coral_mtl.errors import ConfigError
 from coral_mtl.losses.objective import Objective
 from coral_mtl.study.contenders import Contender, contenders, single_task, static_grid, tuned, variant
 from coral_mtl.study.definition import Definition
-from coral_mtl.study.folder import changed
 from coral_mtl.study.processes import Job
 from coral_mtl.study.target import Target, leading_targets
 
@@ -48,7 +47,7 @@ class Plan:
             )
         alone = leading_targets(metrics) if definition.single_task else {}
         known = [
-            *(_variants(definition, config) or contenders(definition.strategies, config)),
+            *([variant(*each) for each in definition.variants.items()] or contenders(definition.strategies, config)),
             *([static_grid(terms)] if definition.static_grid else []),
             *(single_task(terms, task) for task in alone),
         ]
@@ -82,11 +81,6 @@ class Plan:
         )
         target = self._definition.target if each.task is None else self._targets[each.task]
         return Planned(each, variant, seed, target, job)
-
-
-def _variants(definition: Definition, config: Config) -> list[Contender]:
-    resolved = changed(config, definition.variants.values())
-    return [variant(*each, own) for each, own in zip(definition.variants.items(), resolved, strict=True)]
 
 
 def _file_name(label: str) -> str:

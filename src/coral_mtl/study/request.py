@@ -38,8 +38,9 @@ class Request:
         """
         first = Path(targets[0])
         if len(targets) == 1 and (first / COMPARISON).exists():
-            self._refuse_others({"jobs"}, f"{first / COMPARISON} says it")
-            return Comparison.reopen(first)
+            self._refuse_others({"metric"} if self.metric else {"jobs"}, f"{first / COMPARISON} says it")
+            there = Comparison.reopen(first)
+            return there.by_another(self.metric) if self.metric else there
         if first.is_dir():
             self._refuse_others({"metric"}, "these runs are there already")
             return compare_runs([Path(target) for target in targets], self.metric)

@@ -25,7 +25,7 @@ from coral_mtl.errors import ConfigError, MissingExtraError, TrainingError
 from coral_mtl.experiment import build_experiment
 from coral_mtl.running.folder import METRICS, RUN, dated_path
 from coral_mtl.running.run import Run
-from coral_mtl.study.folder import CONFIG, changed, holds, make_folder
+from coral_mtl.study.folder import CONFIG, check_changes, holds, make_folder
 from coral_mtl.study.measured import ENDED
 from coral_mtl.study.space import Settings, extremes, overrides, suggested
 
@@ -110,7 +110,7 @@ class Search:
                     f"    choose another one with --output, or go on with that one: coral-mtl study {folder}"
                 )
             return search
-        changed(config, map(overrides, extremes(search._asked.space)))
+        check_changes(config, map(overrides, extremes(search._asked.space)))
         make_folder(folder, config)
         return search
 

@@ -51,10 +51,10 @@ class MLflow:
         if len(self._waiting) >= _BATCH or time.monotonic() - self._sent > _PATIENCE:
             self._send()
 
-    def close(self) -> None:
-        """Hand over the rest, and mark the run as finished."""
+    def close(self, *, failed: bool) -> None:
+        """Hand over the rest, and mark the run as finished or failed."""
         self._send()
-        self._client.set_terminated(self._id)
+        self._client.set_terminated(self._id, status="FAILED" if failed else "FINISHED")
 
     def _send(self) -> None:
         while self._waiting:

@@ -39,9 +39,9 @@ class Tracking(Observer):
             self._attempt(name, partial(self._open, name, opener))
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         for name, tracker in list(self._trackers.items()):
-            self._attempt(name, tracker.close)
+            self._attempt(name, partial(tracker.close, failed=kind is not None))
         self._trackers.clear()
 
     def _open(self, name: str, opener: Opener) -> None:

@@ -26,6 +26,6 @@ class TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """Flush and close the files."""
+    def close(self, *, failed: bool) -> None:
+        """Flush and close the files, which have no place for how a run ended."""
         self._writer.close()

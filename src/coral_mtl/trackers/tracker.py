@@ -29,5 +29,5 @@ class Tracker(Protocol):
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Take in figures by name, at an optimiser step."""
 
-    def close(self) -> None:
-        """Deliver what is still held back."""
+    def close(self, *, failed: bool) -> None:
+        """Deliver what is still held back; `failed` says that the run ended with an error."""

@@ -37,6 +37,6 @@ class WandB:
         """Hand over the figures; W&B sends them in the background."""
         self._run.log({**values, "step": step})
 
-    def close(self) -> None:
-        """Wait until all is sent or written."""
-        self._run.finish()
+    def close(self, *, failed: bool) -> None:
+        """Wait until all is sent or written; a failed run is marked as failed."""
+        self._run.finish(exit_code=int(failed))

@@ -7,36 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from coral_mtl import registry
-from coral_mtl.constraints.modes.constraint import Constraint
+from coral_mtl.constraints.modes.penalty import Penalty
 from coral_mtl.constraints.sets import FeasibleSet
 from coral_mtl.errors import CheckpointError
-from coral_mtl.schedules import Horizon, PositiveSchedule, bounded_curve
+from coral_mtl.schedules import Horizon
 
 
 @registry.constraint_modes.register
-class AugmentedLagrangian(Constraint):
+class AugmentedLagrangian(Penalty):
     """Adds sum_i (max(0, lambda_i + rho c_i)^2 - lambda_i^2) / (2 rho), then lambda_i <- max(0, lambda_i + rho c_i).
 
-    The form for inequalities (Powell, Hestenes, Rockafellar; Nocedal & Wright 2006, section 17.4): smooth at the
-    boundary, and lambda tends to the true multipliers, so that violations vanish at a finite rho.
+    A penalty with multipliers, which learn in steps of its weight rho. The form for inequalities (Powell, Hestenes,
+    Rockafellar; Nocedal & Wright 2006, section 17.4): smooth at the boundary, and lambda tends to the true multipliers,
+    so that violations vanish at a finite rho.
     """
 
     def __init__(
-        self,
-        allowed: FeasibleSet,
-        model: nn.Module,
-        names: Sequence[str],
-        run: Horizon,
-        *,
-        rho: PositiveSchedule = 1.0,
+        self, allowed: FeasibleSet, model: nn.Module, names: Sequence[str], run: Horizon, **penalty: Any
     ) -> None:
-        """Start with multipliers of 0.
-
-        Args:
-            rho: weight of the penalty and step of the multipliers, a number or a schedule (default 1.0).
-        """
-        super().__init__(allowed, model, names, run)
-        self._rho = bounded_curve("AugmentedLagrangian: rho", rho, run, positive=True)
+        """Start with multipliers of 0."""
+        super().__init__(allowed, model, names, run, **penalty)
         self.multipliers = {name: torch.zeros_like(c.detach()) for name, c in self.violations().items()}
 
     def term(self, step: int) -> Tensor:

@@ -34,7 +34,7 @@ class Penalty(Constraint):
             rho: weight of the penalty, a number or a schedule (default 1.0).
         """
         super().__init__(allowed, model, names, run)
-        self._rho = bounded_curve("Penalty: rho", rho, run, positive=True)
+        self._rho = bounded_curve(f"{type(self).__name__}: rho", rho, run, positive=True)
 
     def term(self, step: int) -> Tensor:
         return penalty_term(self.violations(), self._rho(step))

@@ -53,6 +53,7 @@ class HybridLoss:
                     f"HybridLoss is for segmentation; {name!r} is a {task.kind} task\n    take CompositeHierarchical"
                 )
         common = Mixture(primary_loss_type, hybrid_alpha, focal_gamma, dice_smooth, ignore_index)
+        self.tasks = dict(tasks)
         self.segmentation = SegmentationTerms(tasks, common, task_specific)
 
     def unused_options(self) -> dict[str, str]:
@@ -61,7 +62,7 @@ class HybridLoss:
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms, in the order of the tasks."""
-        return tuple(self.segmentation.tasks)
+        return tuple(self.tasks)
 
     def __call__(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the scalar terms of the tasks that this batch has targets for.

@@ -1,6 +1,7 @@
 """A SegFormer encoder, features of each task, and attention of the primary tasks to all others."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -8,15 +9,15 @@ from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.models.naming import by_task
 from coral_mtl.models.segmentation.cross_task import CrossTaskAttention, pooled
-from coral_mtl.models.segmentation.features import Features, padded
-from coral_mtl.models.segmentation.fusion import AllMLPFusion, normalised
-from coral_mtl.models.segmentation.roles import TaskRoles, require_segmentation, resolved_roles
-from coral_mtl.models.segmentation.segformer import STRIDES, BackboneName, SegFormerEncoder
+from coral_mtl.models.segmentation.features import Features
+from coral_mtl.models.segmentation.fusion import normalised
+from coral_mtl.models.segmentation.roles import TaskRoles, resolved_roles
+from coral_mtl.models.segmentation.segformer_map import SegFormerMap
 from coral_mtl.options import PositiveInt
 
 
 @registry.models.register
-class CoralMTL(nn.Module):
+class CoralMTL(SegFormerMap):
     """Images to logits {task: (N, size, H, W)}: one encoder, and a decoder in which primary tasks read the others.
 
     With S the map that all tasks share (SegFormer's encoder and decoder, see AllMLPFusion), every task t has features
@@ -40,47 +41,29 @@ class CoralMTL(nn.Module):
         input_shape: tuple[int, ...],
         specs: Mapping[str, TaskSpec],
         *,
-        backbone: BackboneName = "mit_b0",
-        decoder_channel: PositiveInt = 256,
         attention_dim: PositiveInt = 128,
         tasks: TaskRoles | None = None,
-        pretrained: str | None = None,
+        **segformer: Any,
     ) -> None:
         """Build the model for images of the channels of `input_shape` and the tasks `specs`.
 
+        Further options and errors are those of SegFormerMap.
+
         Args:
-            backbone: size of the encoder, mit_b0 to mit_b5 (default mit_b0).
-            decoder_channel: channels of the map that all tasks share (default 256).
             attention_dim: channels of each task's features, a multiple of 4 (default 128).
             tasks: names of the `primary` tasks, which read the others' features, and of the `auxiliary` ones, which do
                 not; a list that is left out holds all tasks that the other does not (default null: all are primary).
-            pretrained: weights of the encoder: a folder that transformers wrote (from the current folder), or a hub id
-                such as nvidia/mit-b0 (default null: random ones).
 
         Raises:
-            ConfigError: a task is no segmentation or has no role, a role names what is no task, attention_dim is no
-                multiple of 4, or the weights are not there or not those of the backbone.
-            MissingExtraError: transformers is not installed.
+            ConfigError: a task has no role, a role names what is no task, or attention_dim is no multiple of 4.
         """
-        super().__init__()
-        require_segmentation("CoralMTL", input_shape, specs)
         roles = resolved_roles(tasks, specs)
-        self.encoder = SegFormerEncoder(backbone, input_shape[0], pretrained)
-        self.fusion = AllMLPFusion(self.encoder.channels, decoder_channel)
-        self.branches = by_task({task: normalised(decoder_channel, attention_dim) for task in specs})
+        super().__init__(input_shape, specs, **segformer)
+        self.branches = by_task({task: normalised(self.fusion.width, attention_dim) for task in specs})
         reading = roles.primary if len(specs) > 1 else ()
         self.attention = by_task({task: CrossTaskAttention(len(specs) - 1, attention_dim) for task in reading})
         self.mixing = by_task({task: normalised(attention_dim, attention_dim) for task in reading})
         self.heads = by_task({task: nn.Conv2d(attention_dim, spec.size, 1) for task, spec in specs.items()})
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the logits of every task for images (N, C, H, W) of any size."""
-        return self.predict(self.represent(images))
-
-    def represent(self, images: Tensor) -> Features:
-        """Return the map that all tasks share, (N, decoder_channel, H/4, W/4), with H and W rounded up to 32 pixels."""
-        maps = self.encoder(padded(images, STRIDES[-1]))
-        return Features(self.fusion(maps), STRIDES[0], *images.shape[-2:])
 
     def predict(self, features: Features) -> dict[str, Tensor]:
         """Return the logits of every task from the shared map."""

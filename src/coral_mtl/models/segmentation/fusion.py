@@ -21,6 +21,7 @@ class AllMLPFusion(nn.Module):
     def __init__(self, channels: Sequence[int], width: int) -> None:
         """Build W_i for maps of `channels`, and D = `width`."""
         super().__init__()
+        self.width = width
         self.projections = nn.ModuleList(
             nn.Conv2d(inner, width, kernel_size=1, bias=stage == 0) for stage, inner in enumerate(channels)
         )
