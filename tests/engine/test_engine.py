@@ -7,6 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from toy import Fixed, InverseLoss, InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients, gram_of
 
 from coral_mtl.engine.engine import Engine, backward
+from coral_mtl.engine.loss_weighting.equal import Equal
 from coral_mtl.engine.stack import Stack
 from coral_mtl.errors import StrategyError
 
@@ -333,3 +334,12 @@ class Tied(nn.Module):
 
 def trunk_names(model):
     return [name for name, _ in model.named_parameters() if name.startswith("trunk")]
+
+
+def test_where_nothing_is_shared_nothing_was_measured_and_every_task_is_active():
+    alone = nn.Linear(3, 1)
+    step = Engine(Equal(), alone).backward({"a": alone(torch.ones(2, 3)).square().mean()}, measure=True)
+    assert step.tasks == ("a",)
+    assert step.gram is None
+    assert step.inactive == {}
+    assert alone.weight.grad.abs().sum() > 0

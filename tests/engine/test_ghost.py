@@ -152,6 +152,18 @@ def test_checkpointed_layers_keep_stored_rows(reentrant):
     assert {"trunk.0", "trunk.2"} <= set(stored)
 
 
+def test_a_resumed_engine_knows_which_layers_are_recomputed():
+    model, inputs = build("mlp")
+    whole, resumed = (Engine(InverseNorm(update_frequency=2), model, rows="ghost") for _ in range(2))
+    for _ in range(2):
+        whole.backward(model.losses(inputs, lambda x: checkpoint(model.trunk, x, use_reentrant=False)))
+    resumed.load_state_dict(whole.state_dict())
+    for engine in (whole, resumed):
+        engine.backward(model.losses(inputs, lambda x: checkpoint(model.trunk, x, use_reentrant=False)))
+        assert engine.ghost_layers() == []
+        assert "recomputed" in engine.stored_layers()["trunk.2"]
+
+
 def test_inputs_changed_in_place_keep_stored_rows():
     model, inputs = build("mlp")
     layer = model.trunk[0]

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.amp.grad_scaler import GradScaler
 from toy import InverseLoss, InverseNorm, Toy
 from toy_training import TASKS, Noise, NoiseSplits, make_trainer, squared_errors
 
@@ -141,6 +142,28 @@ def test_non_finite_steps_change_nothing_and_are_counted():
     assert number > 1
     assert all(torch.equal(one, other) for one, other in zip(at_skip[number - 1], at_skip[number], strict=True))
     assert trainer.schedule.last_epoch == 12, "a skipped step does not move the schedule's clock"
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("steps", [1, 3], ids=["one batch", "three batches"])
+def test_batches_without_a_task_add_nothing_and_a_step_of_none_is_skipped(steps, scaled, monkeypatch):
+    data = NoiseSplits(24, dtype=torch.float32)
+    model = Toy(TASKS, dtype=torch.float32)
+    trainer, diary = make_trainer(InverseNorm(), data=data, model=model, epochs=1, gradient_accumulation_steps=steps)
+    trainer.precision.scaler = GradScaler("cpu", init_scale=2.0) if scaled else None
+    real, empty = trainer._forward._objective, {1: [1, 5], 3: [0, 2, 3, 4, 5]}[steps]
+    expected = {1: [False, True, False, False, False, True], 3: [False, True]}[steps]
+    calls = iter(range(6))
+
+    def objective(*arguments):
+        return {} if next(calls) in empty else real(*arguments)
+
+    monkeypatch.setattr(trainer._forward, "_objective", objective)
+    trainer.fit()
+    skipped = [report.account.skipped for report in diary.steps]
+    assert [bool(reason) for reason in skipped] == expected
+    assert {reason for reason in skipped if reason} == {"no task has a label and a weight in this batch"}
+    assert trainer.clock == len([reason for reason in skipped if not reason])
 
 
 def test_too_many_non_finite_steps_in_a_row_end_the_run():

@@ -94,6 +94,8 @@ class Engine:
         given = None if shared is None else list(shared)
         if given is not None and not given:
             raise StrategyError("shared= is empty: name the shared parameters, or leave it out to have them found")
+        if given is not None and gram_on == "features":
+            raise StrategyError('shared= has no effect with gram_on="features": what is behind the features is shared')
         by_coordinates = (strategy.needs is Needs.ROWS or strategy.batches > 1) and not strategy.rows_on_features
         if gram_on == "features" and by_coordinates:
             raise StrategyError(f'{type(strategy).__name__} works on parameters\' gradients: take gram_on="parameters"')
@@ -128,7 +130,8 @@ class Engine:
         """Add this step's gradients to `.grad` and return the account of it.
 
         Args:
-            losses: scalar losses by task name; or a list, or a `torch.stack` of them, in the order of `tasks`.
+            losses: scalar losses by task name; or a list, or a `torch.stack` of them, in the order of `tasks`. A
+                micro-batch of an accumulated step may have none, {}.
             scaler: the GradScaler of the loop, if it has one. `.grad` comes out scaled as after
                 `scaler.scale(loss).backward()`, so the loop's unscale_, step and update stay as they are.
             accumulate: this is a micro-batch and not the last of its step. Divide the losses by the number of
@@ -145,6 +148,8 @@ class Engine:
                 missing, not asked for, or bypassed; `predictions` are missing, or a loss does not depend on them.
             TrainingError: a non-finite loss or gradient, under `nonfinite="raise"`.
         """
+        if self._window is not None and isinstance(losses, Mapping) and not losses:
+            return Step(accumulating=True) if accumulate else self._closed(self._window, ())
         terms = named_terms(losses, self.tasks)
         if all(term.root is None for term in terms):
             raise StrategyError("no loss depends on a parameter: was the forward pass run under no_grad, or detached?")
@@ -153,7 +158,8 @@ class Engine:
             raise StrategyError('features has no effect: build the engine with gram_on="features"')
         window = self._window or self._open(terms, scaler, accumulate, measure)
         self._window = None  # an exception from here on ends the step: nothing half-accumulated stays behind
-        watched = nullcontext() if self._ghost is None else self._ghost.backward_pass(in_use=_takes_ghosts(window))
+        in_use = isinstance(window, Refresh) and window.ghost is not None
+        watched = nullcontext() if self._ghost is None else self._ghost.backward_pass(in_use=in_use)
         with watched, explained_errors():
             window.setting.look_at_predictions(terms, predictions)
             if isinstance(window, FeatureRefresh):
@@ -163,7 +169,7 @@ class Engine:
         if accumulate:
             self._window = window
             return Step(losses=figures({term.name: term.value for term in terms}), accumulating=True)
-        return self._finished(window.close())
+        return self._closed(window, terms)
 
     def _open(self, terms: Sequence[Term], scaler: GradScaler | None, accumulate: bool, measure: bool) -> Window:
         device = terms[0].value.device
@@ -188,8 +194,12 @@ class Engine:
             return FeatureRefresh(setting)
         return Refresh(setting, None if accumulate else self._ghost)
 
-    def _finished(self, step: Step) -> Step:
-        """Count the step, and list the tasks that were left out of it because they are absent or constant."""
+    def _closed(self, window: Window, terms: Sequence[Term]) -> Step:
+        """End the step, count it, and list the tasks that were left out of it because they are absent or constant."""
+        self._window = None
+        step = window.close()
+        if step.skipped and window.setting.scaled:
+            window.setting.show_overflow(terms)
         self._known_tasks += [task for task in step.losses if task not in self._known_tasks]
         idle = self.strategy.idle_tasks(self._steps)
         absent = {t: WEIGHTLESS if t in idle else "absent" for t in self._known_tasks if t not in step.losses}
@@ -219,9 +229,7 @@ class Engine:
     def observe_after(self, losses: Mapping[str, Tensor]) -> None:
         """Tell the strategy the losses of the same batch after `optimizer.step()`, where it `wants_losses_after`."""
         values = figures(losses)
-        self.strategy.observe_after(
-            Observation(tasks=tuple(values), losses=np.array(list(values.values())), step=self._steps)
-        )
+        self.strategy.observe_after(Observation(tuple(values), np.array(list(values.values())), step=self._steps))
 
     def stored_layers(self) -> dict[str, str]:
         """Linear and Conv2d layers whose rows were stored at the last refresh, each with the reason (see `rows`)."""
@@ -232,9 +240,7 @@ class Engine:
         return [] if self._ghost is None else self._ghost.names(self._ghost.taken)
 
     def ghost_forecast(self, tasks: int) -> list[str]:
-        """Linear and Conv2d layers that will do without stored rows at a refresh with `tasks` tasks, as far as the last
-        one tells (see `rows`).
-        """
+        """Layers that will do without stored rows at a refresh with `tasks` tasks, as far as the last one tells."""
         return [] if self._ghost is None else self._ghost.names(self._ghost.forecast(self._sharing.shared, tasks))
 
     def row_bytes(self, tasks: int) -> int:
@@ -267,6 +273,7 @@ class Engine:
             "steps": self._steps,
             "skipped_in_a_row": self._skips.count(wait=True),
             "known_tasks": list(self._known_tasks),
+            "never_ghosts": {} if self._ghost is None else self._ghost.never(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -276,6 +283,8 @@ class Engine:
         self._steps = state["steps"]
         self._skips.restore(state["skipped_in_a_row"])
         self._known_tasks = list(state["known_tasks"])
+        if self._ghost is not None:
+            self._ghost.rule_out(state["never_ghosts"])
         self._window = None
 
 
@@ -284,10 +293,6 @@ def backward(
 ) -> Step:
     """Add one step's gradients to `.grad`: `Engine.backward` in one call, which judges sharing by this step alone."""
     return Engine(strategy, shared=shared).backward(losses, scaler=scaler)
-
-
-def _takes_ghosts(window: Window) -> bool:
-    return isinstance(window, Refresh) and window.ghost is not None
 
 
 def _by_position(parameters: Iterable[Tensor]) -> dict[str, Tensor]:

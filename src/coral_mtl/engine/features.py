@@ -41,6 +41,7 @@ class FeatureRefresh:
         behind = Trace([Term("", z, z) for z in features]).leaves.values()
         own = [leaf for leaf in Trace(varying).all_leaves(self.setting.sharing) if leaf not in set(behind)]
         self.trunk |= dict.fromkeys(behind)
+        self.setting.sharing.settle(self.trunk)  # for steps that reuse the decision
         self.features.append(features)
         add_losses(self.losses, terms)
         for term in varying:

@@ -112,6 +112,14 @@ class GhostRows:
             self._in_backward = False
             self.forget()
 
+    def never(self) -> dict[str, str]:
+        """The layers that are never taken again whatever the step, by name, each with the reason."""
+        return {self._layers[module]: reason for module, reason in self._banned.items()}
+
+    def rule_out(self, never: Mapping[str, str]) -> None:
+        """Take over what `never` returned before."""
+        self._banned = {module: never[name] for module, name in self._layers.items() if name in never}
+
     def forget(self) -> dict[Layer, list[Call]]:
         """Return the calls noted since last time, and keep none."""
         calls, self._calls = self._calls, {}

@@ -32,20 +32,22 @@ class Known:
         self.uncached: dict[str, str] = {}
         self.state = setting.strategy.state_dict()
         self.decided: tuple[Observation, Decision] | None = None
+        self.tasks: dict[str, None] = {}  # those whose gradients were added up
+        self.micro_batches = 0
         self.seconds = 0.0
 
     def add(self, terms: Sequence[Term]) -> None:
         """Decide from the state at the beginning of the step, and run one backward with the decision."""
-        first = not self.losses
+        self.micro_batches += 1
         if self.decided is not None:
             self.setting.strategy.load_state_dict(self.state)
         add_losses(self.losses, terms)
         values = self._look(terms) if self.looks else dict.fromkeys((term.name for term in terms), np.nan)
         self.refused |= self.setting.refused_at_predictions()
-        if self.refused and self.setting.must_skip(self.refused, values):
+        if self.refused and self.setting.must_skip(self.refused, self.seen if self.looks else values):
             return
         usable = [term for term in terms if term.root is not None and term.name not in self.refused]
-        if not first:
+        if self.micro_batches > 1:
             usable = self._known(usable)
         if usable:
             self._backward(usable, values)
@@ -76,6 +78,7 @@ class Known:
         decision, seconds = setting.decide(observation)
         self.seconds += seconds
         self.decided = observation, decision
+        self.tasks |= dict.fromkeys(observation.tasks)
         shared, own = decision.coefficients.tolist(), setting.head_coefficients(decision)
         moving = [i for i in range(len(terms)) if shared[i] or own[i]]  # what has weight 0 is not differentiated
         if moving:
@@ -83,11 +86,16 @@ class Known:
             add_row(self.update, backward_known(chosen, shared, own, setting.sharing, setting.scale))
 
     def close(self) -> Step:
-        """Fill `.grad`, and tell what was done."""
+        """Fill `.grad`, and tell what was done.
+
+        A refused task of which an earlier micro-batch's gradient is in the sum skips the step: the sum cannot be taken
+        apart.
+        """
         setting = self.setting
-        if self.decided is None or (self.refused and setting.must_skip(self.refused, self.seen)):
+        added_up = self.refused.keys() & self.tasks.keys()
+        if self.decided is None or added_up or (self.refused and setting.must_skip(self.refused, self.seen)):
             return self._skip()
-        observation, decision = self.decided
+        observation, decision = self.decided if self.micro_batches == 1 else self._decided_for_all(self.decided[0])
         losses: Mapping[str, float] = self.seen
         finite = None
         if not setting.waits:
@@ -95,14 +103,28 @@ class Known:
             losses = Figures(tuple(self.losses), finite)
         elif not is_finite(self.update):
             self.refused = self._blame(observation)
+            setting.strategy.load_state_dict(self.state)
             setting.must_skip(self.refused, losses)  # raises if asked to; the sum cannot be taken apart
             return self._skip()
         add_to_grad(self.update)
         if self.looks:
-            observation = replace(observation, losses=np.array([self.seen[task] for task in observation.tasks]))
             setting.add_parameter_gradients(observation)
         left_out = self.refused | self.uncached
         return account(observation, decision, losses, left_out, self.seconds, finite=finite)
+
+    def _decided_for_all(self, last: Observation) -> tuple[Observation, Decision]:
+        """The decision on the tasks of all micro-batches together, each of which had one on its own tasks."""
+        tasks, setting = tuple(self.tasks), self.setting
+        setting.strategy.load_state_dict(self.state)
+        observation = replace(
+            last,
+            tasks=tasks,
+            losses=np.array([self.seen.get(task, np.nan) for task in tasks]),
+            prediction_norms=setting.prediction_norms(tasks),
+        )
+        decision, seconds = setting.decide(observation)
+        self.seconds += seconds
+        return observation, decision
 
     def _skip(self) -> Step:
         self.setting.strategy.load_state_dict(self.state)

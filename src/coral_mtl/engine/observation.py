@@ -141,10 +141,11 @@ class Promises:
     non_conflicting: <g_i, d> >= 0 for every task i.
     scale: the direction of d does not change when the gradients are rescaled, each by its own factor (`per_task`), all
         by one (`common`), or it does (`none`).
-    simplex: the coefficients are nonnegative and sum to 1.
+    simplex: the coefficients are nonnegative and sum to 1, where all tasks of the run are present.
     nonnegative: the coefficients are nonnegative.
     permutation: reordering the tasks reorders the coefficients.
     descends_mean: <d, mean gradient> >= 0.
+    combination: d = sum_t c_t g_t, so that there are coefficients to average.
     """
 
     non_conflicting: bool = False
@@ -153,3 +154,4 @@ class Promises:
     nonnegative: bool = True
     permutation: bool = True
     descends_mean: bool = False
+    combination: bool = True

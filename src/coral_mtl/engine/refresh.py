@@ -42,7 +42,7 @@ class Refresh:
         varying = [term for term in terms if term.root is not None]
         sharing = self.setting.sharing
         candidates = self.ghost.candidates(sharing.shared, len(varying)) if self.ghost is not None else {}
-        trace = Trace(varying, heads_only=sharing.closed and not candidates)
+        trace = Trace(varying)
         leaves = trace.all_leaves(sharing)
         self._zeros_are_absent |= trace.compiled
         rows = self.batches[self.micro_batches % len(self.batches)]
@@ -98,7 +98,8 @@ class Refresh:
         decision, seconds = setting.decide(observation)
         rows = [whole[i] for i in chosen]
         extended = _extended_gram(rows, parameters, decision)
-        step = account(observation, decision, found.losses, found.refused, seconds, extended_gram=extended)
+        told = observation if parameters or ghosts else replace(observation, gram=None)  # nothing is shared
+        step = account(told, decision, found.losses, found.refused, seconds, extended_gram=extended)
         self.batches = []
         self._apply(rows, parameters, decision, chosen.tolist())
         setting.add_parameter_gradients(observation)

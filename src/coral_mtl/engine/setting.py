@@ -13,7 +13,7 @@ from coral_mtl.engine.arriving import Arriving
 from coral_mtl.engine.observation import Decision, Observation
 from coral_mtl.engine.predictions import Predictions, prediction_squares
 from coral_mtl.engine.rows import Row, add_to_grad, all_finite, entries
-from coral_mtl.engine.sharing import Sharing
+from coral_mtl.engine.sharing import Sharing, Trace
 from coral_mtl.engine.step import Space, Step, reasons
 from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.terms import Term
@@ -120,9 +120,7 @@ class Setting:
         return self.nonfinite == "skip"
 
     def skip(self, refused: Mapping[str, str], losses: Mapping[str, float]) -> Step:
-        """Return the account of a step that changes nothing; show a GradScaler the overflow, so that it backs off."""
-        if self.scaled:
-            self._show_overflow()
+        """Return the account of a step that changes nothing."""
         return Step(inactive=dict(refused), losses=losses, skipped=reasons(refused))
 
     def disarm(self, update: Row, losses: Mapping[str, Tensor]) -> Tensor:
@@ -137,10 +135,13 @@ class Setting:
             entries(gradient).masked_fill_(finite.logical_not().to(gradient.device, non_blocking=True), harmless)
         return finite
 
-    def _show_overflow(self) -> None:
-        parameters = self.sharing.trainable()
-        if parameters:
-            add_to_grad({parameters[0]: torch.full_like(parameters[0], float("nan"))})
+    def show_overflow(self, terms: Sequence[Term]) -> None:
+        """Make NaN of the gradients of all that `terms` depend on, and of the strategy's own parameters.
+
+        A GradScaler takes that for the overflow that it is and backs off, whichever optimisers the parameters are in.
+        """
+        reached = Trace([term for term in terms if term.root is not None]).leaves.values() or self.sharing.trainable()
+        add_to_grad({p: torch.full_like(p, float("nan")) for p in (*reached, *self.strategy.parameters())})
 
     def add_parameter_gradients(self, observation: Observation) -> None:
         """Fill `.grad` of the strategy's own learned parameters."""

@@ -6,6 +6,8 @@ help from the user, and is right with tied weights, with heads that several task
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -39,6 +41,10 @@ class Sharing:
                     (self._shared if known else shared).add(parameter)
         return self._given if self._given is not None else self._shared | shared
 
+    def settle(self, shared: Iterable[Tensor]) -> None:
+        """Take these parameters and no others for shared from here on."""
+        self._given = set(shared)
+
     def shared_in(self, trace: "Trace") -> set[Tensor]:
         """The shared parameters, where those that no row has shown yet are judged by the structure of this graph."""
         if self._given is not None:
@@ -70,8 +76,9 @@ class Sharing:
         return self._owner.keys() - self.shared
 
     def names(self, parameters: Iterable[Tensor]) -> list[str]:
-        """The names of `parameters`; a tensor that the model does not know is called "leaf"."""
-        return [self._names.get(parameter, "leaf") for parameter in parameters]
+        """The names of `parameters`; tensors that the model does not know are called "leaf_0", "leaf_1", in order."""
+        strangers = count()
+        return [self._names.get(parameter) or f"leaf_{next(strangers)}" for parameter in parameters]
 
     def shared_names(self) -> list[str]:
         """Names of the shared parameters, in the model's order."""
@@ -85,17 +92,20 @@ class Sharing:
                 own.setdefault(self._owner[parameter], []).append(name)
         return own
 
-    def state_dict(self) -> dict[str, dict[str, str]]:
-        """The owner of each parameter by name, "" for a shared one."""
+    def state_dict(self) -> dict[str, Any]:
+        """The owner of each parameter by name, "" for a shared one; and the shared ones where they are settled."""
         return {
             "owner": {self._names[p]: "" if p in self._shared else task for p, task in self._owner.items()},
+            "settled": None if self._given is None else [self._names[p] for p in self._given if p in self._names],
         }
 
-    def load_state_dict(self, state: Mapping[str, Mapping[str, str]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned; parameters that no longer exist are left out."""
         owners = {self._parameters[n]: task for n, task in state["owner"].items() if n in self._parameters}
         self._owner = owners
         self._shared = {parameter for parameter, task in owners.items() if not task}
+        if self._given is None and state["settled"] is not None:
+            self.settle(self._parameters[name] for name in state["settled"] if name in self._parameters)
 
 
 class Trace:

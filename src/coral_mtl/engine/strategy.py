@@ -189,7 +189,8 @@ class GradientStrategy(Strategy):
         """Solve for the tasks with a gradient.
 
         One without, for want of labels in this batch, say, has the coefficient 0 at this step, and is remembered with
-        the one that it had before: the next batch may hold labels for it.
+        the one that it had before: the next batch may hold labels for it. One that never had a gradient waits with 0
+        for the next refresh.
         """
         active = np.flatnonzero(observation.norms)
         coefficients = np.zeros(len(observation.tasks))

@@ -190,9 +190,11 @@ class Trainer:
         if not account.skipped:
             self.restraints.add_gradients(clock, self.precision.scale)
             self.restraints.before_step()
-        self.precision.unscale(self.optimizer)
-        clip_factor = clip_gradient(self.model.parameters(), self.settings.max_grad_norm)
-        self.precision.step(self.optimizer)
+        clip_factor = 1.0
+        if account.losses:
+            self.precision.unscale(self.optimizer)
+            clip_factor = clip_gradient(self.model.parameters(), self.settings.max_grad_norm)
+            self.precision.step(self.optimizer)
         if not account.skipped:
             self.restraints.after_step(clock, self.optimizer)
             figures = self.restraints.figures(clock) if measure else {}
@@ -211,11 +213,15 @@ class Trainer:
         return list(found) if strategy.wants_losses_after else found
 
     def _backward(self, window: Iterable[MicroBatch], without: Collection[str], *, measure: bool) -> Step:
+        account = Step(skipped="no task has a label and a weight in this batch")
+        begun = False
         for part in window:
             losses, seen = self._forward(part, self.clock, without)
-            account = self.engine.backward(
-                losses, scaler=self.precision.scaler, accumulate=not part.last, measure=measure, **seen
-            )
+            begun = begun or bool(losses)
+            if begun:
+                account = self.engine.backward(
+                    losses, scaler=self.precision.scaler, accumulate=not part.last, measure=measure, **seen
+                )
             self.micro_step += 1
         return account
 
@@ -280,7 +286,8 @@ class Trainer:
         self.step = state["step"]
         self.micro_step = state["micro_step"]
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            if name != "scaler" or name in state:  # a fork may be the first to scale its gradients
+                part.load_state_dict(state[name])
         load_generators_state(state["generators"])
 
     def _parts(self) -> dict[str, Any]:

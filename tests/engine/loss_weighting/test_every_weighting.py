@@ -179,7 +179,8 @@ def test_weights_are_finite_and_as_promised(build):
         assert np.isfinite(values).all()
         assert (values >= 0).all()
         if strategy.promises.simplex:
-            assert values.sum() == pytest.approx(1.0, rel=1e-12)
+            assert values.sum() <= 1.0 + 1e-12
+            assert weights.keys() < set(TASKS) or values.sum() == pytest.approx(1.0, rel=1e-12)
 
 
 @every
