@@ -48,6 +48,7 @@ NOUNS = ("schedules", "parameters", "data", "models", "losses", "metrics", "infe
 STRATEGIES = (
     "engine.observation",
     "engine.strategy",
+    "engine.composed",
     "engine.stack",
     "engine.loss_weighting",
     "engine.gradient_strategies",

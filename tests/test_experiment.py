@@ -1,8 +1,10 @@
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
+from coral_mtl import registry
 from coral_mtl.config import ConfigErrors, load_config
 from coral_mtl.engine.stack import Stack
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
@@ -150,7 +152,7 @@ def test_devices_that_are_not_here_are_refused():
         ("{type: Random}", lambda s: [s]),
         ("{type: Random, params: {seed: null}}", lambda s: [s]),
         ("{type: PCGrad, over: {type: Random}}", lambda s: [s.strategy, s.weighting]),
-        ("{type: Equal, times: {type: Random}}", lambda s: [s.parts[1]]),
+        ("{type: Equal, times: {type: Random}}", lambda s: [s.parts["second"]]),
     ],
 )
 def test_randomness_of_a_strategy_follows_the_seed_of_the_run(build, block, generators):
@@ -167,3 +169,54 @@ def test_a_seed_of_its_own_wins(build):
     assert build(block, "seed=7").engine.strategy.seed == 3
     wrapped = build("optimizer.use_pcgrad_wrapper=true", "loss.weighting_strategy={type: Equal}", "seed=7")
     assert wrapped.engine.strategy.strategy.seed == 7
+
+
+class Unusual(torch.nn.Module):
+    """A trunk that it freezes itself, and two heads that share one weight."""
+
+    def __init__(self, input_shape, tasks, *, width: int = 8):
+        """Set the size.
+
+        Args:
+            width: of the trunk (default 8).
+        """
+        super().__init__()
+        self.trunk = torch.nn.Sequential(torch.nn.Linear(math.prod(input_shape), width), torch.nn.BatchNorm1d(width))
+        self.trunk.requires_grad_(False)
+        self.heads = torch.nn.ModuleDict({name: torch.nn.Linear(width, task.size) for name, task in tasks.items()})
+        self.heads["right"].weight = self.heads["left"].weight
+
+    def forward(self, inputs):
+        shared = self.trunk(inputs.flatten(1)).tanh()
+        return {name: head(shared) for name, head in self.heads.items()}
+
+
+@pytest.fixture
+def unusual(build, monkeypatch):
+    registry.models.names()
+    for table in ("_classes", "_names"):
+        monkeypatch.setattr(registry.models, table, dict(getattr(registry.models, table)))
+    registry.models.register(Unusual)
+    return lambda *overrides: build("model={type: Unusual}", *overrides)
+
+
+def test_what_a_model_freezes_itself_stands_still(unusual):
+    experiment = unusual()
+    before = {name: tensor.clone() for name, tensor in experiment.model.trunk.state_dict().items()}
+    experiment.trainer().fit()
+    assert all(torch.equal(before[name], tensor) for name, tensor in experiment.model.trunk.state_dict().items())
+    thawed = unusual("parameters=[{pattern: trunk.*, frozen: false}]")
+    thawed.trainer().fit()
+    assert not torch.equal(thawed.model.trunk[0].weight, before["0.weight"])
+    assert thawed.model.trunk[1].num_batches_tracked > 0
+
+
+@pytest.mark.parametrize("name", ["left", "right"])
+def test_tied_weights_are_trained_and_meant_by_each_of_their_names(unusual, name):
+    experiment = unusual(f"parameters=[{{pattern: heads.{name}.weight, lr_factor: 0.5}}]")
+    group = next(g for g in experiment.optimizer.optimizer.param_groups if "heads.left.weight" in g["names"])
+    assert group["lr"] == pytest.approx(0.5 * experiment.config.optimizer.params["lr"] * experiment.optimizer.factor(0))
+    before = experiment.model.heads["left"].weight.detach().clone()
+    experiment.trainer().fit()
+    assert not torch.equal(experiment.model.heads["left"].weight, before)
+    assert experiment.model.heads["right"].weight is experiment.model.heads["left"].weight

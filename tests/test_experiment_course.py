@@ -1,5 +1,7 @@
 """From YAML to what a run does about schedules, terms, rules and constraints."""
 
+import re
+
 import pytest
 import torch
 
@@ -106,6 +108,13 @@ def test_a_cycle_that_the_end_cuts_short_is_remarked_on(build):
     assert build().remarks == ()
 
 
+def test_a_preset_at_another_rate_than_it_is_meant_for_is_remarked_on(build):
+    (remark,) = build("optimizer.schedule=fine_tuning").remarks
+    assert remark.startswith("optimizer.schedule: fine_tuning is meant for a base learning rate of 1e-05 and sets none")
+    assert remark.endswith("optimizer.params.lr is 0.01")
+    assert build("optimizer.schedule=fine_tuning", "optimizer.params.lr=1e-5").remarks == ()
+
+
 def test_rules_make_groups_whose_ratio_every_schedule_keeps(build):
     experiment = build(
         "parameters=[{pattern: trunk.0.*, frozen: true}, {pattern: heads.*, lr_factor: 10.0}]",
@@ -138,10 +147,10 @@ def test_shared_parameters_may_be_reparametrised(build, rows):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("constraints={c: {set: non_negative, parameters: [hads.*]}}", r"constraints\.c: no parameter is called 'hads"),
+        ("constraints={c: {set: non_negative, parameters: [hads.*]}}", r"c\.parameters: no parameter is called 'hads"),
         (
             "constraints={c: {set: non_negative, parameters: [heads.*], mode: log_barrier}}",
-            r"constraints\.c: LogBarrier: heads.* starts on or outside",
+            r"constraints\.c\.mode: LogBarrier: heads.* starts on or outside",
         ),
         ("parameters=[{pattern: '*', frozen: true}]", "every parameter is frozen"),
         ("parameters=[{pattern: neck.*, lr_factor: 2.0}]", "no parameter is called 'neck"),
@@ -156,3 +165,54 @@ def test_shared_parameters_may_be_reparametrised(build, rows):
 def test_what_only_the_model_or_the_data_can_tell(build, override, told):
     with pytest.raises(ConfigError, match=told):
         build(override)
+
+
+DATA = "data: {type: OverlappingDigits, params: {train_size: 24, validation_size: 8}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "model: {type: SharedTrunk}\nparameters:\n  - {pattern: heads.*, lr_factor: 2.0}\n  - pattern: neck.*\n"
+            "    frozen: true\n",
+            "5:5: parameters.1.pattern: no parameter is called 'neck.*'",
+        ),
+        (
+            "model: {type: SharedTrunk}\nparameters: [{pattern: '*', frozen: true}]\n",
+            "3:1: parameters: every parameter is frozen: there is nothing to train",
+        ),
+        (
+            "model: {type: SharedTrunk}\nconstraints:\n  positive:\n    set: non_negative\n"
+            "    parameters: [heads.ink.*]\n    mode: reparametrised\n",
+            "7:5: constraints.positive.mode: Reparametrised: heads.ink.weight starts on or outside the boundary of "
+            "NonNegative, where no finite value stands for it",
+        ),
+        (
+            "model: {type: SharedTrunk}\nregularisers:\n  few:\n    penalty: {l1: {weight: 1e-4}}\n"
+            "    parameters: [heads.*, hads.*]\n",
+            "6:5: regularisers.few.parameters: no parameter is called 'hads.*'",
+        ),
+        (
+            "model:\n  type: SharedTrunk\n  params: {depth: 9}\n",
+            "4:12: model.params.depth: SharedTrunk with depth 9 takes inputs (channels, height, width) of 512 pixels "
+            "or more a side, and this data set's have the shape (1, 10, 12)",
+        ),
+        (
+            "model: {type: SharedTrunk}\noptimizer:\n  type: AdamW\n  schedule: desperate_escape\n",
+            "5:3: optimizer.schedule: Restarts: with 1 steps to the epoch a cycle of 1 epochs is over at once, and the "
+            "value never leaves its peak",
+        ),
+    ],
+    ids=["rule", "all rules", "constraint", "regulariser", "model", "schedule"],
+)
+def test_what_only_the_model_can_tell_has_its_place(tmp_path, text, told):
+    path = tmp_path / "placed.yaml"
+    path.write_text(DATA + text)
+    config = load_config(path)
+    with pytest.raises(ConfigError) as problem:
+        build_experiment(config)
+    assert str(problem.value).splitlines()[0] == f"{path}:{told}"
+    without_file = type(config).model_validate(config.model_dump())
+    with pytest.raises(ConfigError, match=re.escape(told.partition(": ")[2])):
+        build_experiment(without_file)

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: written beside their place, flushed to the disk, and renamed into it."""
+"""Files that are whole or absent: written beside their place, flushed to the disk, and renamed into it.
+
+And a place where nothing can be written, in words.
+"""
 
 import os
 import sys
@@ -6,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from coral_mtl.errors import ConfigError
 
 
 @contextmanager
@@ -22,6 +27,15 @@ def atomic_writing(path: Path) -> Iterator[IO[bytes]]:
         os.fsync(file.fileno())
     temporary.replace(path)
     _sync_folder(path.parent)
+
+
+@contextmanager
+def refused_places(place: Path, advice: str) -> Iterator[None]:
+    """Tell an OSError within the block as a ConfigError: that `place` cannot be written, why, and what to do."""
+    try:
+        yield
+    except OSError as problem:
+        raise ConfigError(f"{place}: cannot be written: {problem.strerror or problem}\n    {advice}") from problem
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """From a validated configuration to the objects of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from torch import nn
 from coral_mtl import registry
 from coral_mtl.config import Config
 from coral_mtl.config.bases import Block
+from coral_mtl.config.building import told_at
 from coral_mtl.config.sections import LossWeighting, WeightingStrategy
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.engine.batches import Splits, run_length
@@ -30,10 +31,10 @@ from coral_mtl.inference import Inference
 from coral_mtl.losses.objective import Objective
 from coral_mtl.metrics import MetricSet
 from coral_mtl.options import options_of
-from coral_mtl.parameters import Rule, Treatment, apply_rules
+from coral_mtl.parameters import Rule, Treatment, apply_rules, matching_names
 from coral_mtl.registry import takes_augmentations
 from coral_mtl.restraining import build_restraints
-from coral_mtl.schedules import Horizon, bounded_curve, schedule_of, unfinished_cycle
+from coral_mtl.schedules import PRESETS, Horizon, Schedule, bounded_curve, schedule_of, unfinished_cycle
 
 
 class DataSet(Splits, Protocol):
@@ -95,8 +96,9 @@ def build_experiment(config: Config) -> Experiment:
     device = choose_device(config.trainer.device)
     data = build_data(config)
     seed_everything(config.seed)  # after the data, whose packages may draw numbers when they are imported
-    model = config.model.build(data.input_shape, data.tasks).to(device)
-    treatments = apply_rules(model, [Rule(**rule.model_dump()) for rule in config.parameters])
+    with told_at(config, "model"):
+        model = config.model.build(data.input_shape, data.tasks).to(device)
+    treatments = treat(model, config)
     window = config.data.batch_size * config.trainer.gradient_accumulation_steps
     run = run_length(len(data.train), window, config.trainer.epochs)
     restraints = build_restraints(config, model, run)  # before the optimiser, which trains what is reparametrised
@@ -137,14 +139,26 @@ def build_data(config: Config) -> Any:
     return _seeded(config.data, config.seed, *([config.augmentations.build()] if taken else []))
 
 
+def treat(model: nn.Module, config: Config) -> dict[str, Treatment]:
+    """Begin parameters anew and freeze them as the section `parameters` says, and return the treatment of each."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    for position, rule in enumerate(config.parameters):
+        with told_at(config, "parameters", position, "pattern"):
+            matching_names(names, rule.pattern)
+    with told_at(config, "parameters"):
+        return apply_rules(model, [Rule(**rule.model_dump()) for rule in config.parameters])
+
+
 def build_optimizer(
     config: Config, model: nn.Module, engine: Engine, treatments: Mapping[str, Treatment], run: Horizon
 ) -> ScheduledOptimizer:
     """Return the optimiser of the model and the strategy, with the schedule and the stages of its learning rates."""
     groups = engine.parameter_groups()
-    optimizer = config.optimizer.build(model.named_parameters(), int(run.steps), groups, treatments)
+    with told_at(config, "parameters"):  # which may leave nothing to train
+        optimizer = config.optimizer.build(model.named_parameters(), int(run.steps), groups, treatments)
     if config.optimizer.schedule is not None:
-        optimizer.follow(bounded_curve("optimizer.schedule", config.optimizer.schedule, run))
+        with told_at(config, "optimizer", "schedule"):
+            optimizer.follow(bounded_curve("the factor", config.optimizer.schedule, run))
     if config.trainer.stages:
         optimizer.follow(staged(optimizer.factor, config.trainer.stages, run))
     return optimizer
@@ -152,15 +166,30 @@ def build_optimizer(
 
 def remarks_on(config: Config, run: Horizon) -> tuple[str, ...]:
     """Return what is legal in a configuration and yet hardly meant, in words."""
-    if config.optimizer.schedule is None:
-        return ()
-    cut = unfinished_cycle(schedule_of(config.optimizer.schedule), run)
+    schedule = config.optimizer.schedule
+    return () if schedule is None else (*_another_rate(config), *_cut_short(schedule_of(schedule), run))
+
+
+def _another_rate(config: Config) -> Iterator[str]:
+    """Say that the base learning rate is not the one that the schedule, a preset, is meant for."""
+    name, rate = config.optimizer.schedule, config.optimizer.params.get("lr")
+    meant = PRESETS[name].learning_rate if isinstance(name, str) and name in PRESETS else rate
+    if rate not in (None, meant):
+        yield (
+            f"optimizer.schedule: {name} is meant for a base learning rate of {meant:g} and sets none; "
+            f"optimizer.params.lr is {rate:g}"
+        )
+
+
+def _cut_short(schedule: Schedule, run: Horizon) -> Iterator[str]:
+    """Say that the run ends within a cycle of learning rates."""
+    cut = unfinished_cycle(schedule, run)
     if cut is None:
-        return ()
+        return
     whole = [f"{steps / run.steps_per_epoch:g} epochs" for steps in (cut.shorter, cut.longer) if steps]
-    return (
+    yield (
         f"the run ends at {cut.progress:.0%} of a cycle of optimizer.schedule, where learning rates are still high; "
-        f"cycles end after {' and '.join(whole)}",
+        f"cycles end after {' and '.join(whole)}"
     )
 
 

@@ -24,6 +24,7 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 ProperFraction = Annotated[float, Interval(ge=0, lt=1)]
+OpenFraction = Annotated[float, Interval(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)

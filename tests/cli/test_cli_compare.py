@@ -1,6 +1,7 @@
 """`compare` and `study` from the outside: processes, Ctrl-C, exit codes, what is printed."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -88,6 +89,8 @@ def test_a_comparison_stopped_by_ctrl_c_goes_on_to_the_same_result(call, tmp_pat
     statuses = [json.loads(path.read_text())["status"] for path in tmp_path.glob("c/runs/*/run.json")]
     assert "interrupted" in statuses
     assert "running" not in statuses
+    asked = json.loads((tmp_path / "c/comparison.json").read_text())["command"]
+    assert shlex.split(asked) == ["cd", str(tmp_path), "&&", "coral-mtl", *command[3:]]
     ids = {path: json.loads(path.read_text())["id"] for path in tmp_path.glob("c/runs/*/run.json")}
 
     result = call("compare", "c", "--json")

@@ -159,12 +159,65 @@ def test_pcgrad_on_a_gradient_strategy_is_an_error_that_says_why(complaints, adv
             "loss: {weighting_strategy: {type: PCGrad, params: {update_frequency: 5}}}",
             None,
         ),
+        (
+            "diagnostics: {gradient_every: 3}\nloss: {weighting_strategy: {type: Equal, clip_direction: 1.0}}",
+            "diagnostics.gradient_every: this key has no effect: the direction is measured at every step",
+        ),
+        (
+            "diagnostics: {gradient_every: 3}\n"
+            "loss: {weighting_strategy: {type: MGDA, params: {update_frequency: 5}, clip_direction: 1.0}}",
+            None,
+        ),
+        (
+            "diagnostics: {gradient_every: 3}\n"
+            "loss: {weighting_strategy: {type: Equal, times: {type: GradientNormalised}}}",
+            "diagnostics.gradient_every: this key has no effect: GradientNormalised measures",
+        ),
+        ("loss: {weighting_strategy: {type: Equal, gram_on: features, clip_direction: 1.0}}", None),
+        ("loss: {weighting_strategy: {type: Equal, gram_on: features, times: {type: GradientNormalised}}}", None),
+        ("loss: {weighting_strategy: {type: Equal, gram_on: features}}", "loss.weighting_strategy.gram_on: this key"),
     ],
 )
 def test_keys_without_effect(complaints, text, complaint):
     found = complaints(f"{BASE}{text}\n")
     assert len(found) == (complaint is not None)
     assert all(f": {complaint}" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "key", "complaint"),
+    [
+        ("GradDrop", "rows: ghost", "GradDrop works on the gradients' coordinates, which ghost rows do not have"),
+        ("MoCo", "gram_on: features", "MoCo works on the gradients of parameters"),
+        ("SDMGrad", "gram_on: features", "SDMGrad works on the gradients of parameters"),
+        ("GradDrop", "weight_averaging: 0.9", "the direction of GradDrop is no combination of the gradients"),
+        ("MoCo", "weight_averaging: 0.9", "the direction of MoCo is no combination of the gradients"),
+        ("GradVac, params: {groups: layer}", "weight_averaging: 0.9", "the direction of GradVac is no combination"),
+        ("MGDA", "weight_averaging: 0", "expected a number greater than 0, got 0"),
+        ("SDMGrad", "weight_averaging: 0.9", None),
+        ("DB-MTL, params: {beta: 0.0}", "weight_averaging: 0.9", None),
+        ("NTKMTL, params: {batches: 3}", "gram_on: features", None),
+    ],
+)
+def test_what_a_strategy_on_coordinates_cannot_do_is_told_at_the_key(complaints, strategy, key, complaint):
+    found = complaints(f"{BASE}loss: {{weighting_strategy: {{{key}, type: {strategy}}}}}\n")
+    place = f"reef.yaml:3:29: loss.weighting_strategy.{key.partition(':')[0]}: "
+    assert [line.startswith(f"{place}{complaint}") for line in found] == ([] if complaint is None else [True])
+
+
+def test_weights_that_are_all_zero_are_told(complaints):
+    weights = "{left: 0, right: 0, ink: 0}"
+    text = f"{BASE}loss:\n  weighting_strategy:\n    type: Static\n    params:\n      weights: {weights}\n"
+    assert complaints(text) == [
+        f"reef.yaml:7:7: {PARAMS}.weights: Static: all weights are 0, so that there is nothing to train"
+    ]
+
+
+@pytest.mark.parametrize("key", ["lr_factor", "weight_decay"])
+def test_a_rule_that_freezes_has_nothing_else_to_say(complaints, advice, key):
+    text = f"{BASE}parameters:\n  - {{pattern: trunk.*, frozen: true, {key}: 0.1}}\n"
+    assert complaints(text) == [f"reef.yaml:4:5: parameters.0: {key} has no effect on what this rule freezes"]
+    assert advice(text) == ["leave one of the two out"]
 
 
 @pytest.mark.parametrize(
@@ -319,3 +372,17 @@ def test_a_strategy_of_another_package_is_checked_and_found_by_its_entry_point(s
     assert "how much, in newton" in reference_tables()
     assert "`Third-Party`" in strategy_table()
     assert "Third-Party" in str(json_schema())
+
+
+@pytest.mark.parametrize(
+    ("roles", "told"),
+    [
+        ("{primary: [lft]}", "the data have no task 'lft'"),
+        ("{primary: [left], auxiliary: [left, right, ink]}", "'left' has two roles"),
+        ("{primary: [left], auxiliary: [ink]}", "'right' of the data has no role"),
+        ("{auxiliary: [left, right, ink]}", "no task is primary"),
+    ],
+)
+def test_roles_that_do_not_fit_the_tasks(complaints, roles, told):
+    text = f"data: {{type: OverlappingDigits}}\nmodel:\n  type: CoralMTL\n  params:\n    tasks: {roles}\n"
+    assert complaints(text) == [f"reef.yaml:5:5: model.params.tasks: tasks: {told}"]

@@ -139,6 +139,14 @@ def test_reused_weights_that_hardly_change_are_not_stale(path):
         assert findings_of(path, healthy(seed, "NashMTL", records=110 + seed, every=5)) == (), seed
 
 
+def test_decisions_with_steps_between_them_that_have_no_record_are_not_compared(path):
+    records = list(healthy(0, "NashMTL", swinging(), tasks=TASKS, records=2000, every=4))
+    thinned = [record for record in records if record["step"] % 10 == 1]
+    assert {record["solver"]["reused"] for record in thinned} == {True, False}
+    assert "stale" in [finding.kind for finding in findings_of(path, records)]
+    assert "stale" not in [finding.kind for finding in findings_of(path, thinned)]
+
+
 def test_weights_that_swing_without_reuse_are_not_stale(path):
     kinds = [f.kind for f in findings_of(path, healthy(0, "NashMTL", swinging(), tasks=TASKS, records=150))]
     assert "stale" not in kinds

@@ -8,7 +8,7 @@ from torch import nn
 from toy import Toy
 from toy_training import TASKS, NoiseSplits, make_trainer
 
-from coral_mtl.constraints import AugmentedLagrangian, LogBarrier, NonNegative, Projected, Reparametrised
+from coral_mtl.constraints import AugmentedLagrangian, LogBarrier, NonNegative, Penalty, Projected, Reparametrised
 from coral_mtl.engine.loss_weighting.equal import Equal
 from coral_mtl.engine.restraints import Regularisation, Restraints
 from coral_mtl.errors import ConfigError, TrainingError
@@ -94,9 +94,21 @@ def test_figures_are_by_name():
 def test_a_term_that_is_not_finite_harms_no_parameter():
     model = Pair(1.0, float("inf"))
     restraints = Restraints({"small": Regularisation(L2(weight=0.1), model, ["w"], RUN)})
-    with pytest.raises(TrainingError, match="step 3: 'small' is inf on its parameters"):
+    with pytest.raises(TrainingError, match="step 3: regulariser 'small' is inf on its parameters"):
         restraints.add_gradients(2)
     assert model.w.grad is None
+
+
+def test_a_regulariser_and_a_constraint_of_one_name_both_act():
+    model = Pair(-1.0, 2.0)
+    price = Regularisation(L2(weight=0.5), model, ["w"], RUN)
+    bound = Penalty(NonNegative(), model, ["w"], RUN, rho=3.0)
+    restraints = Restraints({"same": price}, {"same": bound})
+    restraints.add_gradients(0)
+    assert model.w.grad.tolist() == pytest.approx([2 * 0.5 * -1.0 + 2 * 3.0 * -1.0, 2 * 0.5 * 2.0])
+    found = restraints.figures(0)
+    assert found["regularisers"]["same"] == pytest.approx(2.5)
+    assert found["constraints"]["same"]["w"]["violation"] == 1.0
 
 
 def test_the_scale_of_a_gradient_scaler_comes_off_again():
@@ -113,10 +125,14 @@ def test_what_would_have_no_effect_is_refused():
     with pytest.raises(ConfigError, match="reparametrised"):
         Regularisation(L1(weight=1.0), model, ["w"], RUN)
     Regularisation(L1(weight=1.0), model, ["w"], RUN, apply="term")
-    frozen = Pair(1.0)
+    frozen = Pair(-1.0)
     frozen.w.requires_grad_(False)
     with pytest.raises(ConfigError, match="none of its parameters is trained"):
         Regularisation(L2(weight=1.0), frozen, ["w"], RUN)
+    for mode in (Penalty, Projected, Reparametrised):
+        with pytest.raises(ConfigError, match=f"{mode.__name__}: none of its parameters is trained"):
+            mode(NonNegative(), frozen, ["w"], RUN)
+    assert frozen.w.tolist() == [-1.0], "and left alone"
 
 
 def trained(build, **options):

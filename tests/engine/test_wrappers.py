@@ -8,17 +8,23 @@ import torch
 from toy import Fixed, InverseLoss, InverseNorm, Toy, batch, clear, expected_gradients
 
 from coral_mtl.engine.engine import Engine
+from coral_mtl.engine.gradient_strategies.excess_mtl import ExcessMTL
 from coral_mtl.engine.gradient_strategies.grad_drop import GradDrop
 from coral_mtl.engine.gradient_strategies.mgda import MGDA
 from coral_mtl.engine.gradient_strategies.modo import MoDo
 from coral_mtl.engine.gradient_strategies.nash_mtl import NashMTL
+from coral_mtl.engine.gradient_strategies.ntkmtl import NTKMTL
+from coral_mtl.engine.loss_weighting.equal import Equal
 from coral_mtl.engine.loss_weighting.famo import FAMO
+from coral_mtl.engine.loss_weighting.static import Static
 from coral_mtl.engine.loss_weighting.uncertainty import Uncertainty
-from coral_mtl.engine.observation import Needs, Observation
+from coral_mtl.engine.observation import Needs, Observation, Promises
 from coral_mtl.engine.pcgrad import PCGrad
+from coral_mtl.engine.product import Product
 from coral_mtl.engine.stack import Stack
 from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import StrategyError
+from coral_mtl.schedules import Horizon
 
 TASKS = ("a", "b", "c")
 WRAPPERS = {
@@ -160,7 +166,38 @@ def test_everything_else_is_the_strategys_own(wrap):
     ours, theirs = outer.parameter_gradients(observation), inner.parameter_gradients(observation)
     assert [(p is q, g.item() == h.item()) for (p, g), (q, h) in zip(ours, theirs, strict=True)] == [(True, True)] * 3
     assert wrap(MoDo()).batches == 2
-    assert wrap(GradDrop()).needs is Needs.ROWS
+    assert wrap(ExcessMTL()).needs is Needs.ROWS
+    assert wrap(NTKMTL(batches=2)).rows_on_features
+    assert wrap(Uncertainty()).learned
+
+
+@pytest.mark.parametrize(
+    "compose",
+    [*WRAPPERS.values(), lambda weighting: Stack(weighting, MGDA()), lambda weighting: Product(weighting, Equal())],
+    ids=[*WRAPPERS, "stack", "product"],
+)
+def test_a_task_of_weight_zero_is_not_computed(compose):
+    weights = {"a": 1.0, "b": 0.0, "c": {"steps": {"values": {"0": 1, "0.5": 0}}}}
+    strategy = compose(Static(weights=weights))
+    strategy.begin(Horizon(steps=10, steps_per_epoch=10))
+    assert strategy.idle_tasks(0) == {"b"}
+    assert "b" in strategy.idle_tasks(9)
+
+
+def test_a_task_whose_average_is_not_zero_yet_is_computed():
+    """Whether idle losses are shown or not, the averages are the same."""
+    run = Horizon(steps=6, steps_per_epoch=6)
+    later, until = {"steps": {"values": {"0": 0, "2 steps": 1}}}, {"steps": {"values": {"0": 1, "2 steps": 0}}}
+    shown, hidden = (WeightAveraging(Static(weights={"a": 1, "b": later, "c": until}), momentum=0.5) for _ in "12")
+    for strategy in (shown, hidden):
+        strategy.begin(run)
+    for step, idle in enumerate(("b", "b", "", "", "", "")):
+        assert hidden.idle_tasks(step) == set(idle)
+        tasks = tuple(task for task in TASKS if task not in idle)
+        expected = shown.decide(Observation(TASKS, np.ones(3), step=step)).coefficients.tolist()
+        found = hidden.decide(Observation(tasks, np.ones(len(tasks)), step=step)).coefficients.tolist()
+        assert found == [weight for task, weight in zip(TASKS, expected, strict=True) if task in tasks]
+        assert expected == [1.0, 1 - 0.5 ** max(0, step - 1), 0.5 ** max(0, step - 1)]
 
 
 @each
@@ -205,9 +242,15 @@ def test_the_two_together():
 
 
 def test_a_direction_that_has_no_coefficients_cannot_be_averaged():
-    model = Toy()
     with pytest.raises(StrategyError, match="GradDrop is no combination of the gradients"):
-        Engine(WeightAveraging(GradDrop()), model).backward(model.losses(*batch()))
+        WeightAveraging(GradDrop())
+
+    class Undeclared(GradDrop):
+        promises = Promises()
+
+    model = Toy()
+    with pytest.raises(StrategyError, match="Undeclared is no combination of the gradients"):
+        Engine(WeightAveraging(Undeclared()), model).backward(model.losses(*batch()))
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,8 @@ def test_another_folder_is_taken_unless_it_holds_something_else(run, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError, match="that could be replaced"):
         evaluate(run, output=tmp_path / "file")
+    with pytest.raises(ConfigError, match=r"cannot be written: .*\n.*--output"):
+        evaluate(run, output=tmp_path / "file/below")
     assert (tmp_path / "file").read_text() == "mine"
     assert (run / "checkpoints/last.pt").exists()
 

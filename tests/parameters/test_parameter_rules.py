@@ -44,6 +44,13 @@ def test_later_rules_win_in_what_they_say():
         treatments(model, [Rule("neck.*", frozen=True)])
 
 
+@pytest.mark.parametrize("idle", [{"lr_factor": 0.1}, {"weight_decay": 0.0}])
+def test_what_a_rule_freezes_has_no_learning_rate_and_no_decay(idle):
+    with pytest.raises(ConfigError, match=f"{next(iter(idle))} has no effect on what is frozen"):
+        Rule("*", frozen=True, **idle)
+    Rule("*", frozen=False, **idle)
+
+
 @pytest.mark.parametrize("wrong", [{"lr_factor": -1.0}, {"weight_decay": -0.1}, {"lr_factor": float("nan")}])
 def test_rules_have_no_negative_numbers(wrong):
     with pytest.raises(ConfigError, match="must be 0 or above"):
@@ -62,8 +69,21 @@ def test_groups_are_of_trained_parameters():
     ]
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == NAMES[1:3]
     torch.optim.AdamW(groups)
-    apply_rules(model, [])
+    apply_rules(model, [Rule("*", frozen=False)])
     assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("rules", [[], [Rule("head.*", lr_factor=2.0)]])
+def test_what_no_rule_mentions_stays_as_the_model_has_it(rules):
+    model = Model()
+    model.backbone.requires_grad_(False)
+    treated = apply_rules(model, rules)
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["scale", "head.weight", "head.bias"]
+    groups = parameter_groups(model.named_parameters(), treated, lr=1.0, weight_decay=0.1)
+    assert sorted(name for group in groups for name in group["names"]) == ["head.bias", "head.weight", "scale"]
+    model.train()
+    keep_frozen_in_eval(model, treated)
+    assert [module.training for module in (model.head, model.backbone, *model.backbone)] == [True] + [False] * 4
 
 
 def test_a_rule_about_weight_decay_is_obeyed_for_biases_too():
@@ -72,6 +92,42 @@ def test_a_rule_about_weight_decay_is_obeyed_for_biases_too():
     assert {name: g["weight_decay"] for g in groups for name in g["names"] if name != "scale"} == {
         name: 0.3 if name.startswith("head") else 0.0 for name in NAMES[1:]
     }
+
+
+class Tied(nn.Module):
+    """Two heads with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.right.weight = self.left.weight
+
+
+@pytest.mark.parametrize("name", ["left", "right"])
+def test_a_rule_on_either_name_of_a_tied_parameter_holds_for_it(name):
+    model = Tied()
+    treated = apply_rules(model, [Rule("*.weight", lr_factor=3.0), Rule(f"{name}.weight", lr_factor=2.0)])
+    groups = parameter_groups(model.named_parameters(), treated, lr=1.0, weight_decay=0.1)
+    assert [(group["names"], group["lr"]) for group in groups] == [
+        (["left.weight"], 2.0),
+        (["left.bias", "right.bias"], 1.0),
+    ]
+
+
+def test_of_rules_on_both_names_of_a_tied_parameter_the_later_one_wins():
+    model = Tied()
+    apply_rules(model, [Rule("left.*", frozen=True), Rule("right.weight", frozen=False)])
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["left.weight", "right.bias"]
+
+
+@pytest.mark.parametrize("name", ["left", "right"])
+def test_a_tied_parameter_begins_anew_with_either_of_its_modules(name):
+    model = Tied()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 7.0)
+    apply_rules(model, [Rule(f"{name}.*", reset=True)])
+    kept = [called for called, p in model.named_parameters() if (p == 7.0).all()]
+    assert kept == [f"{'right' if name == 'left' else 'left'}.bias"]
 
 
 def test_what_is_frozen_stands_still():
@@ -85,7 +141,7 @@ def test_what_is_frozen_stands_still():
     statistics = model.backbone[1].running_mean.clone()
     model.backbone(torch.randn(8, 3, 2, 2))
     assert torch.equal(model.backbone[1].running_mean, statistics)
-    model.train()
+    model = Model()
     keep_frozen_in_eval(model, apply_rules(model, [Rule("backbone.0.*", frozen=True)]))
     assert [module.training for module in model.backbone] == [False, True, True]
 

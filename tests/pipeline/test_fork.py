@@ -11,6 +11,7 @@ from coral_mtl.errors import CheckpointError, ConfigError
 from coral_mtl.running.forking import fork, refuse_changes
 from coral_mtl.running.run import Run
 
+FLOAT16 = "trainer.mixed_precision_dtype=float16"
 ADAMW = "optimizer={type: AdamW, params: {lr: 0.01}}"
 
 
@@ -111,12 +112,46 @@ def test_stages_begin_where_the_new_length_puts_them(tmp_path):
         (["seed=3", "trainer.epochs=5"], "seed was 0 and is 3"),
         (["model.params.width=4", "trainer.epochs=5"], r"model\.params\.width was 2 and is 4"),
         (["optimizer.params.lr=0.02"], "the fork is to end after 3"),
+        (["loss.weighting_strategy.weight_averaging=0.9"], r"weight_averaging was null and is 0\.9"),
+        (["loss.weighting_strategy.clip_direction=1.0"], r"clip_direction was null and is 1\.0"),
+        (
+            ["loss.weighting_strategy={type: MGDA, over: {type: Uncertainty}}"],
+            r"over\.type was none and is Uncertainty",
+        ),
+        (["trainer.snapshots=[2,4]", "trainer.epochs=5"], "after epoch 2, which the run did not keep"),
     ],
 )
 def test_what_no_fork_can_be(parent, tmp_path, overrides, told):
     with pytest.raises(ConfigError, match=told):
         forked(parent, tmp_path, *overrides)
     assert not (tmp_path / "fork").exists()
+
+
+def test_what_lies_under_the_strategy_stays_what_it_is(tmp_path):
+    parent = start(tmp_path / "parent", "MGDA", "{}", ADAMW, "loss.weighting_strategy.over={type: Equal}")
+    with pytest.raises(ConfigError, match=r"over\.times\.type was none and is DWA"):
+        forked(parent, tmp_path, "loss.weighting_strategy.over.times={type: DWA}")
+
+
+def test_a_fork_may_be_the_first_to_scale_its_gradients(parent, tmp_path):
+    run = forked(parent, tmp_path, "trainer.epochs=4", "trainer.use_mixed_precision=true", FLOAT16)
+    assert run.train() is Outcome.FINISHED
+    assert "scaler" not in state(parent)
+    scaled = state(run)["scaler"]["scale"]
+    again = fork(
+        run.folder.path, [f"trainer.output_dir={tmp_path / 'third/run'}", "trainer.epochs=5"], command=["test"]
+    )
+    assert state(again)["scaler"]["scale"] == scaled
+
+
+def test_snapshots_that_were_kept_and_those_to_come_can_be_asked_for(tmp_path):
+    parent = start(tmp_path / "parent", "Equal", "{}", ADAMW, "trainer.snapshots=[2]")
+    parent.train()
+    run = forked(parent, tmp_path, "trainer.epochs=5", "trainer.snapshots=[2,4]")
+    run.train()
+    assert list(state(run)["snapshots"]) == [2, 4]
+    with pytest.raises(ConfigError, match=r"after epoch 1, which.*\n.*from 4 on, and those that it kept: \[2\]"):
+        fork(parent.folder.path, ["trainer.epochs=5", "trainer.snapshots=[1,2]"], command=["test"])
 
 
 def test_without_a_fork_a_change_is_refused_by_name(parent):

@@ -133,6 +133,12 @@ def test_no_coefficient_is_negative(case):
         assert decided(case, gradients).coefficients.min() >= 0.0
 
 
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_directions_have_coefficients_where_promised_and_nowhere_else(case):
+    promised = case.build(3).promises.combination
+    assert (decided(case, np.eye(3)).direction is None) is promised
+
+
 def same_direction(first, second):
     """1 - cos of the angle between two directions, 0 for two that vanish."""
     lengths = np.linalg.norm(first), np.linalg.norm(second)
@@ -178,7 +184,9 @@ def test_the_order_of_the_tasks_does_not_matter(case):
             np.testing.assert_allclose(theirs, ours, rtol=0.0, atol=1e-9 * np.linalg.norm(ours))
 
 
-@pytest.mark.parametrize("promise", ["non_conflicting", "descends_mean", "simplex", "nonnegative", "permutation"])
+@pytest.mark.parametrize(
+    "promise", ["non_conflicting", "descends_mean", "simplex", "nonnegative", "permutation", "combination"]
+)
 def test_every_promise_is_made_by_some_and_not_by_all(promise):
     made = [getattr(case.build(4).promises, promise) for case in CASES]
     assert 0 < sum(made) < len(made)

@@ -23,6 +23,16 @@ def test_report_of_nothing_is_a_usage_error(tmp_path):
     assert "there is no such file or folder" in result.stderr
 
 
+def test_a_page_that_cannot_be_written_is_a_usage_error(tmp_path):
+    folder = run_folder(tmp_path / "run", records=5)
+    (tmp_path / "file").write_text("precious")
+    for place in (tmp_path / "file" / "page.html", folder):
+        result = run("report", folder, "--output", place)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"{place}: cannot be written: ")
+        assert "choose another file with --output" in result.stderr
+
+
 def test_watch_shows_a_finished_run_once_as_plain_text(tmp_path):
     result = run("watch", run_folder(tmp_path / "run", "NashMTL", records=60))
     assert result.exit_code == 0

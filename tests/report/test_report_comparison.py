@@ -31,6 +31,7 @@ def comparison(folder, *, finished=True, schema=SCHEMA):
         row["strategy"] += "(x=1)"
     result["single_task"] = {"health": {"metric": "tasks.health.accuracy", "mean": 0.75, "spread": 0.125}}
     content = {"schema": schema, "runs": listed if finished else [], "result": result if finished else None}
+    content["command"] = "cd /reef && coral-mtl compare reef.yaml --strategies NashMTL"
     (folder / COMPARISON).write_text(dumps(content))
     return folder
 
@@ -44,6 +45,8 @@ def test_its_verdict_table_and_labels_are_taken_over(tmp_path):
     assert [line["name"] for line in page.charts["loss-0"]["lines"]] == ["Equal(x=1)", "NashMTL(x=1)"]
     rows = page.html[page.html.index("<tbody>") : page.html.index("</tbody>")]
     assert rows.index("NashMTL(x=1)") < rows.index("Equal(x=1)")  # best first
+    again = "how to run this again The comparison was started as cd /reef &amp;&amp; coral-mtl compare reef.yaml --str"
+    assert again in page.section("configuration")
     assert rows.count("whisker") == 1  # the interval of the one that is not the baseline
 
 

@@ -34,6 +34,14 @@ def test_a_folder_with_files_of_a_run_is_refused_and_left_alone(tmp_path, name):
     assert (tmp_path / name).read_text() == "precious"
 
 
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_place_where_no_folder_can_be_is_told_with_what_to_do(tmp_path, place):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(ConfigError, match=r"cannot be written: .*\n    choose another folder with trainer\.output_dir"):
+        make(tmp_path / place)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
 def test_other_files_in_the_folder_do_no_harm(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     make(tmp_path)

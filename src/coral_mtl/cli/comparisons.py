@@ -1,6 +1,7 @@
 """Commands that make several runs, or measure what strategies cost."""
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,9 @@ def compare(
     metric: Annotated[str | None, typer.Option(help="To compare by; default: trainer.model_selection_metric.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder; default: runs/<name>/<date>_comparison.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs side by side; default: by the cores.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="Go on with COMPARISON without this strategy or variant.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compare strategies, equal and random weighting among them, on equal terms; no clear winner is a result."""
@@ -59,8 +63,9 @@ def compare(
             metric=metric,
             output=output,
             jobs=jobs,
+            without=tuple(without or ()),
         )
-        begun = request.begin(targets)
+        begun = request.begin(targets, ["coral-mtl", *sys.argv[1:]])
     if isinstance(begun, Comparison):
         with told(Exit.FAILED), stop_requests(stopping) as stop:
             result = begun.run(jobs, tell=tell, stop=stop) or interrupted("compare", begun.folder)

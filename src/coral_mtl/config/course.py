@@ -1,34 +1,30 @@
 """Sections about the course of a run: what changes at some time, or where a metric stops getting better."""
 
-from typing import Annotated, Self
+from typing import Self
 
-from annotated_types import Gt, Lt
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from coral_mtl.config.bases import Section
-from coral_mtl.options import NonNegative, NonNegativeInt, Positive, PositiveInt
+from coral_mtl.options import NonNegative, NonNegativeInt, OpenFraction, Positive, PositiveInt
 from coral_mtl.schedules import Length
-
-Reduction = Annotated[float, Gt(0), Lt(1)]
 
 
 class EarlyStopping(Section):
     """When to stop before the last epoch."""
 
-    patience: PositiveInt = Field(
-        default=5, description="Stop after this many validations in a row without a new best."
-    )
+    patience: PositiveInt = Field(default=5, description="Stop after this many validations in a row without progress.")
     min_delta: NonNegative = Field(
         default=0.0,
-        description="A validation is a new best only if it is better by more than this, in units of the metric.",
+        description="Progress is to be better by more than this than the last progress, in metric units; the best "
+        "checkpoint is the best validation, however small its lead.",
     )
 
 
 class Plateau(Section):
     """Lower learning rates where `trainer.model_selection_metric` stops getting better."""
 
-    factor: Reduction = Field(default=0.5, description="Multiply all learning rates by this.")
+    factor: OpenFraction = Field(default=0.5, description="Multiply all learning rates by this.")
     patience: PositiveInt = Field(default=3, description="After this many validations in a row without progress.")
     min_delta: NonNegative = Field(
         default=0.0, description="Progress is to be better by more than this than the last progress, in metric units."
@@ -43,7 +39,7 @@ class Rollback(Section):
     margin: NonNegative = Field(
         description="When a validation is worse than the stage's best by more than this, in metric units, or is NaN."
     )
-    lr_factor: Reduction = Field(default=0.5, description="Multiply all learning rates by this, from there on.")
+    lr_factor: OpenFraction = Field(default=0.5, description="Multiply all learning rates by this, from there on.")
     at_most: PositiveInt = Field(default=3, description="So many times in a stage.")
 
 

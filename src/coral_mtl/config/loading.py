@@ -13,7 +13,8 @@ from coral_mtl.config.keys import BLOCKS, Keys, default
 from coral_mtl.config.overrides import apply_overrides
 from coral_mtl.config.paths import anchored
 from coral_mtl.config.sections import Config, Section
-from coral_mtl.config.trial import STRATEGY, try_out
+from coral_mtl.config.trial import LAYERS, try_out
+from coral_mtl.documents.places import Places
 from coral_mtl.documents.problems import ConfigErrors, KeyPath, Problem
 from coral_mtl.documents.reading import read_mapping
 from coral_mtl.documents.yaml_1_2 import Node
@@ -63,7 +64,9 @@ def load_config(
             draft.report((command,), "this section has no effect on a single run", advice)
     if checked.config is None or draft.problems:
         raise ConfigErrors(draft.problems)
-    return _resolved(checked, checked.config, ())
+    config = _resolved(checked, checked.config, ())
+    config._places = Places(root)
+    return config
 
 
 def _check(file: Path, root: Node, problems: list[Problem]) -> _Checked:
@@ -74,7 +77,7 @@ def _check(file: Path, root: Node, problems: list[Problem]) -> _Checked:
     config = check_values(draft, keys, Config, ())
     choices = check_params(draft, keys, classes)
     built = try_out(draft, choices)
-    check_effects(draft, built.get(STRATEGY))
+    check_effects(draft, {path: built[path] for path in LAYERS if path in built})
     return _Checked(draft, config, choices, built)
 
 

@@ -24,7 +24,9 @@ class ParameterRule(Section):
         default=None, description="Their weight decay, biases included; null takes the optimiser's."
     )
     frozen: bool | None = Field(
-        default=None, description="Not trained; modules of which all is frozen stay in evaluation mode."
+        default=None,
+        description="Not trained; modules of which all is frozen stay in evaluation mode. Null leaves it to earlier "
+        "rules, or to the model.",
     )
     reset: bool | None = Field(
         default=None, description="Begun anew, by their modules' own `reset_parameters`, before training."
@@ -34,6 +36,10 @@ class ParameterRule(Section):
     def _says_something(self) -> Self:
         if {self.lr_factor, self.weight_decay, self.frozen, self.reset} == {None}:
             raise PydanticCustomError("rule", "a rule with nothing but a pattern has no effect")
+        idle = [key for key in ("lr_factor", "weight_decay") if getattr(self, key) is not None]
+        if self.frozen and idle:
+            message = "{key} has no effect on what this rule freezes\nleave one of the two out"
+            raise PydanticCustomError("rule", message, {"key": idle[0]})
         return self
 
 

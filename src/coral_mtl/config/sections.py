@@ -7,7 +7,7 @@ class of that name, checked in blocks.py. The help texts here are what CONFIGS_R
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, PrivateAttr, StringConstraints
 
 from coral_mtl import registry as registries
 from coral_mtl.config.bases import Block, Section
@@ -15,7 +15,8 @@ from coral_mtl.config.compare import Compare
 from coral_mtl.config.course import EarlyStopping, Plateau, Stage
 from coral_mtl.config.restraints import Constraint, ParameterRule, Regulariser
 from coral_mtl.config.study import Study
-from coral_mtl.options import NonNegativeInt, Positive, PositiveInt, ProperFraction
+from coral_mtl.documents.places import Places
+from coral_mtl.options import NonNegativeInt, OpenFraction, Positive, PositiveInt
 from coral_mtl.schedules import AnySchedule, NonNegativeSchedule
 
 
@@ -76,7 +77,7 @@ class WeightingStrategy(Block):
     times: Factor | None = Field(
         default=None, description="Loss weighting whose weights multiply this one's; null for none."
     )
-    weight_averaging: ProperFraction | None = Field(
+    weight_averaging: OpenFraction | None = Field(
         default=None, description="Momentum of a moving average of the coefficients (CR-MOGM); null does not average."
     )
     clip_direction: Positive | None = Field(
@@ -171,7 +172,9 @@ class Trainer(Section):
         description="Type of the forward passes in mixed precision; `float16` uses a gradient scaler.",
     )
     gradient_accumulation_steps: PositiveInt = Field(
-        default=1, description="Batches per optimiser step; the result is that of one batch so many times as large."
+        default=1,
+        description="Batches per optimiser step; the result is that of one batch so many times as large, where the loss"
+        " is a mean over samples (not Dice, nor where some labels are missing).",
     )
     max_grad_norm: Positive | None = Field(
         default=None, description="Clip the norm of the whole gradient to this; null does not clip."
@@ -284,3 +287,5 @@ class Config(Section):
     trackers: Trackers = Field(default_factory=Trackers)
     study: Study | None = Field(default=None, description="What `coral-mtl study` searches through.")
     compare: Compare | None = Field(default=None, description="Variants that `coral-mtl compare` puts side by side.")
+
+    _places: Places | None = PrivateAttr(default=None)

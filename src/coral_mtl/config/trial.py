@@ -1,8 +1,9 @@
 """A trial of the run: what only the built objects can tell, before anything is created.
 
-The data set says its tasks without being loaded; the loss is built for them and says its terms; the strategy is built
-and bound to the terms. This finds options that contradict each other, have no effect or need a package that is not
-installed, names of tasks that do not exist, and metrics that the run does not produce.
+The data set says its tasks without being loaded; a model may say what it has against them; the loss is built for them
+and says its terms; the strategy is built and bound to the terms. This finds options that contradict each other, have no
+effect or need a package that is not installed, names of tasks that do not exist, and metrics that the run does not
+produce.
 """
 
 import difflib
@@ -12,24 +13,21 @@ from typing import Any
 
 from coral_mtl.config.blocks import Choice
 from coral_mtl.config.draft import Draft
-from coral_mtl.config.effects import METRIC
+from coral_mtl.config.effects import METRIC, OVER, OVER_TIMES, STRATEGY, TIMES, WRAPPER
 from coral_mtl.config.times import check_times
 from coral_mtl.documents.problems import KeyPath, dotted
 from coral_mtl.errors import CoralError
 
 DATA: KeyPath = ("data",)
 AUGMENTATIONS: KeyPath = ("augmentations",)
+MODEL: KeyPath = ("model",)
 METRICS: KeyPath = ("metrics",)
 EVALUATOR: KeyPath = ("evaluator",)
 LOSS: KeyPath = ("loss",)
 BALANCE: KeyPath = (*LOSS, "balance")
 TERM_WEIGHTS: KeyPath = (*LOSS, "term_weights")
-STRATEGY: KeyPath = ("loss", "weighting_strategy")
-OVER: KeyPath = (*STRATEGY, "over")
-TIMES: KeyPath = (*STRATEGY, "times")
-OVER_TIMES: KeyPath = (*OVER, "times")
+LAYERS = (STRATEGY, OVER, TIMES, OVER_TIMES)
 OPTIMIZER: KeyPath = ("optimizer",)
-WRAPPER: KeyPath = (*OPTIMIZER, "use_pcgrad_wrapper")
 STUDY: KeyPath = ("study",)
 
 
@@ -41,14 +39,15 @@ def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, An
     for path in (AUGMENTATIONS, EVALUATOR):
         _build(draft, path, choices.get(path))
     if tasks is not None:
+        _check_model(draft, choices.get(MODEL), tasks)
         metrics = _build(draft, METRICS, choices.get(METRICS), tasks)
         if metrics is not None:
             _check_metrics(draft, metrics.names)
         built[LOSS] = _build(draft, LOSS, choices.get(LOSS), tasks)
-    layers = (STRATEGY, OVER, TIMES, OVER_TIMES)
-    built |= {path: _build(draft, path, choices.get(path)) for path in layers}
+    built |= {path: _build(draft, path, choices.get(path)) for path in LAYERS}
     if built[STRATEGY] is not None:
         _check_wrapper(draft, built[STRATEGY], choices[STRATEGY])
+        _check_demands(draft, built[STRATEGY], choices[STRATEGY].name)
         if built[OVER] is not None:
             _check_layers(draft, choices[OVER], built[OVER], choices[STRATEGY], built[STRATEGY])
     for path in (TIMES, OVER_TIMES):
@@ -56,10 +55,10 @@ def try_out(draft: Draft, choices: Mapping[KeyPath, Choice]) -> dict[KeyPath, An
             _check_product(draft, path, built[path], built[path[:-1]])
     if built.get(LOSS) is not None:
         balanced = _balanced(draft, built[LOSS])
-        for path in layers:
+        for path in LAYERS:
             if built[path] is not None:
                 _bind(draft, built[path], path, choices[path], balanced)
-    check_times(draft, choices.get(OPTIMIZER), {path: built[path] for path in layers if built[path] is not None})
+    check_times(draft, choices.get(OPTIMIZER), {path: built[path] for path in LAYERS if built[path] is not None})
     return {path: instance for path, instance in built.items() if instance is not None}
 
 
@@ -91,6 +90,16 @@ def _tasks(draft: Draft, choice: Choice | None) -> Mapping[str, Any] | None:
     except (CoralError, ValueError) as error:
         _report(draft, DATA, error)
         return None
+
+
+def _check_model(draft: Draft, choice: Choice | None, tasks: Mapping[str, Any]) -> None:
+    """Report what the model's `check_tasks(tasks, **options)` has against the tasks, where its class has one."""
+    if choice is None or not hasattr(choice.cls, "check_tasks"):
+        return
+    try:
+        choice.cls.check_tasks(tasks, **choice.options)
+    except (CoralError, ValueError) as error:
+        _report(draft, MODEL, error)
 
 
 def _build(draft: Draft, path: KeyPath, choice: Choice | None, *arguments: Any) -> Any:
@@ -131,6 +140,21 @@ def _check_layers(draft: Draft, over: Choice, weighting: Any, above: Choice, str
     elif strategy.needs is type(strategy.needs).ROWS:
         message = f"{above.name} works on the gradients' coordinates, and cannot be put over a loss weighting"
         draft.report(OVER, message, "leave it out, or take a strategy that works on the Gram matrix")
+
+
+def _check_demands(draft: Draft, strategy: Any, name: str) -> None:
+    """Report what only a strategy on the Gram matrix can do, where it is asked of one on the gradients themselves."""
+    averaging, space, form = ((*STRATEGY, key) for key in ("weight_averaging", "gram_on", "rows"))
+    by_coordinates = strategy.needs is type(strategy.needs).ROWS
+    if draft.value(averaging) is not None and not strategy.promises.combination:
+        message = f"the direction of {name} is no combination of the gradients: there are no coefficients to average"
+        draft.report(averaging, message, "leave it out, or take a strategy that works on the Gram matrix")
+    if draft.value(space) == "features" and (by_coordinates or strategy.batches > 1) and not strategy.rows_on_features:
+        message = f"{name} works on the gradients of parameters"
+        draft.report(space, message, "leave it out, or take a strategy that works on the Gram matrix")
+    if draft.value(form) == "ghost" and by_coordinates:
+        message = f"{name} works on the gradients' coordinates, which ghost rows do not have"
+        draft.report(form, message, "leave it out, or write stored")
 
 
 def _check_product(draft: Draft, path: KeyPath, factor: Any, weighting: Any) -> None:

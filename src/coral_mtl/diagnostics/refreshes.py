@@ -9,6 +9,9 @@ from coral_mtl.diagnostics.tally import Tally
 class Refreshes:
     """Compares each decision with the one before it, where cached weights were reused in between.
 
+    Only where every step in between has a record: with `diagnostics.record_every` above 1 the decision before it may
+    not have been written.
+
     changes: sum_t |c_t - c'_t| / max(sum_t |c_t|, sum_t |c'_t|) over the tasks of both, from 0 to 2, counted from the
     given level on. intervals: steps from one decision to the next.
     """
@@ -19,10 +22,14 @@ class Refreshes:
         self.intervals = Tally()
         self._weights: dict[str, float] = {}
         self._step = 0
+        self._last = 0
         self._reused = False
 
     def add(self, record: Record) -> None:
         """Take in the next record; one without weights, of a skipped step, leaves no trace."""
+        if record.step > self._last + 1:
+            self._weights = {}
+        self._last = record.step
         if record.reused:
             self._reused = True
         elif record.weights:

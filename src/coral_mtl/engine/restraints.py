@@ -91,13 +91,14 @@ class Restraints:
         Raises:
             TrainingError: a term is not finite; nothing was harmed yet.
         """
-        terms = {name: one.term(step) for name, one in (self.regularisers | self.constraints).items()}
+        terms = {f"regulariser {name!r}": one.term(step) for name, one in self.regularisers.items()}
+        terms |= {f"constraint {name!r}": one.term(step) for name, one in self.constraints.items()}
         present = {name: term for name, term in terms.items() if term is not None and term.requires_grad}
         if not present:
             return
         for name, value in zip(present, torch.stack(list(present.values())).tolist(), strict=True):
             if not math.isfinite(value):
-                raise TrainingError(f"step {step + 1}: {name!r} is {value} on its parameters\n    lower its weight")
+                raise TrainingError(f"step {step + 1}: {name} is {value} on its parameters\n    lower its weight")
         scale(torch.stack(list(present.values())).sum()).backward()
 
     def before_step(self) -> None:

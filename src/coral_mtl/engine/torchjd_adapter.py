@@ -75,7 +75,8 @@ class TorchJD(GradientStrategy):
 
     @property
     def promises(self) -> Promises:
-        return Promises(scale="none", nonnegative=False, permutation=False)
+        weighs = self.needs is Needs.GRAM or not self._aggregates
+        return Promises(scale="none", nonnegative=False, permutation=False, combination=weighs)
 
     def solve(self, observation: Observation) -> Decision:
         if self.needs is Needs.GRAM:

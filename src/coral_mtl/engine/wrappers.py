@@ -7,68 +7,26 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
+from coral_mtl.engine.composed import Composed
 from coral_mtl.engine.observation import Decision, Needs, Observation, Promises
 from coral_mtl.engine.strategy import State, Strategy
 from coral_mtl.errors import StrategyError
 from coral_mtl.options import Positive, ProperFraction, checked
-from coral_mtl.schedules import Horizon
 
 
-class Wrapper(Strategy):
+class Wrapper(Composed):
     """A strategy around another one, `strategy`, which it changes nothing about except the decision."""
 
     def __init__(self, strategy: Strategy) -> None:
+        super().__init__({"strategy": strategy})
         self.strategy = strategy
         self.kind = strategy.kind
-        self.needs = strategy.needs
         self.convention = strategy.convention
-        self.batches = strategy.batches
-        self.rows_on_features = strategy.rows_on_features
-        self.update_frequency = strategy.update_frequency
-        self.wants_losses_after = strategy.wants_losses_after
-        self.wants_predictions = strategy.wants_predictions
 
     @property
     def promises(self) -> Promises:
         return self.strategy.promises
-
-    def bind(self, tasks: Sequence[str]) -> None:
-        self.strategy.bind(tasks)
-
-    def begin(self, run: Horizon) -> None:
-        self.strategy.begin(run)
-
-    def parameters(self) -> list[nn.Parameter]:
-        return self.strategy.parameters()
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        return self.strategy.parameter_groups()
-
-    def parameter_gradients(self, observation: Observation) -> list[tuple[nn.Parameter, Tensor]]:
-        return self.strategy.parameter_gradients(observation)
-
-    def needs_now(self, tasks: Sequence[str]) -> Needs:
-        return self.strategy.needs_now(tasks)
-
-    def observe_validation(self, metrics: Mapping[str, float]) -> None:
-        self.strategy.observe_validation(metrics)
-
-    def observe_after(self, observation: Observation) -> None:
-        self.strategy.observe_after(observation)
-
-    def end_epoch(self) -> None:
-        self.strategy.end_epoch()
-
-    def reset(self) -> None:
-        self.strategy.reset()
-
-    def state_dict(self) -> State:
-        return {"strategy": self.strategy.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.strategy.load_state_dict(state["strategy"])
 
 
 @partial(checked, error=StrategyError)
@@ -80,7 +38,7 @@ class WeightAveraging(Wrapper):
 
     What the strategy promises about the direction of a single step is lost: averaged coefficients belong to several.
 
-    Raises StrategyError at a step whose direction is no combination of the gradients, and has no coefficients.
+    Raises StrategyError for a strategy whose direction is no combination of the gradients, and has no coefficients.
     """
 
     paper = (
@@ -94,6 +52,8 @@ class WeightAveraging(Wrapper):
             momentum: share of the average so far in the new one, from 0 to below 1 (default 0.9).
         """
         super().__init__(strategy)
+        if not strategy.promises.combination:
+            raise _no_coefficients(strategy)
         self.momentum = momentum
         self._shared: dict[str, float] = {}
         self._heads: dict[str, float] = {}
@@ -102,13 +62,18 @@ class WeightAveraging(Wrapper):
     def promises(self) -> Promises:
         return replace(self.strategy.promises, non_conflicting=False, descends_mean=False)
 
+    def idle_tasks(self, step: int) -> frozenset[str]:
+        """Those of the strategy whose average is 0, too."""
+        averages = self._shared, self._heads
+        return frozenset(t for t in self.strategy.idle_tasks(step) if not any(own.get(t) for own in averages))
+
     def decide(self, observation: Observation) -> Decision:
         decision = self.strategy.decide(observation)
         if decision.direction is not None:
-            raise StrategyError(
-                f"the direction of {type(self.strategy).__name__} is no combination of the gradients: there are no "
-                "coefficients to average\n    use it without WeightAveraging"
-            )
+            raise _no_coefficients(self.strategy)
+        for task in self.strategy.idle_tasks(observation.step):  # which are not shown where they are idle here, too
+            self._shared.setdefault(task, 0.0)
+            self._heads.setdefault(task, 0.0)
         coefficients = self._average(self._shared, observation.tasks, decision.coefficients)
         heads = decision.head_coefficients
         if heads is not None:
@@ -186,6 +151,13 @@ class ClippedDirection(Wrapper):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self._factor = state["factor"]
+
+
+def _no_coefficients(strategy: Strategy) -> StrategyError:
+    return StrategyError(
+        f"the direction of {type(strategy).__name__} is no combination of the gradients: there are no coefficients to "
+        "average\n    use it without WeightAveraging"
+    )
 
 
 def _length(decision: Decision, observation: Observation) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from coral_mtl.atomic import refused_places
 from coral_mtl.errors import ConfigError
 
 REPORT = "report.json"
@@ -18,7 +19,7 @@ def evaluation_folder(path: Path) -> Iterator[Path]:
     never holds a part of either.
 
     Raises:
-        ConfigError: `path` holds something that is no evaluation.
+        ConfigError: `path` holds something that is no evaluation, or cannot be written.
     """
     if path.exists() and not (path / REPORT).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(
@@ -28,7 +29,8 @@ def evaluation_folder(path: Path) -> Iterator[Path]:
     partial, replaced = (path.with_name(f".{path.name}.{state}") for state in ("partial", "replaced"))
     for left in (partial, replaced):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with refused_places(path, "choose another folder with --output"):
+        partial.mkdir(parents=True)
     try:
         yield partial
         if path.exists():

@@ -33,7 +33,7 @@ class Treatment:
 class Rule:
     """What happens to the parameters that a pattern matches; None leaves to earlier rules what they say.
 
-    Raises ConfigError for a negative factor or decay.
+    Raises ConfigError for a negative factor or decay, and for either of parameters that the same rule freezes.
     """
 
     pattern: str
@@ -47,6 +47,10 @@ class Rule:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"rule {self.pattern!r}: {name} is {value}, and must be 0 or above")
+            if value is not None and self.frozen:
+                raise ConfigError(
+                    f"rule {self.pattern!r}: {name} has no effect on what is frozen\n    leave one of the two out"
+                )
 
     def apply(self, treatment: Treatment) -> Treatment:
         """Return a treatment changed by what this rule says."""
@@ -57,29 +61,27 @@ class Rule:
 def treatments(model: nn.Module, rules: Sequence[Rule]) -> dict[str, Treatment]:
     """Return the treatment of each parameter of the model; of rules that contradict each other the later one wins.
 
-    Raise ConfigError for a rule that matches no parameter.
+    A parameter with several names (tied weights) is meant by each of them, and has one treatment. What no rule says
+    about being frozen stays as the model has it. Raise ConfigError for a rule that matches no parameter.
     """
-    found = {name: Treatment() for name, _ in model.named_parameters()}
+    named = dict(model.named_parameters(remove_duplicate=False))
+    found = {parameter: Treatment(frozen=not parameter.requires_grad) for parameter in named.values()}
     for rule in rules:
-        for name in matching_names(found, rule.pattern):
-            found[name] = rule.apply(found[name])
-    return found
+        for name in matching_names(named, rule.pattern):
+            found[named[name]] = rule.apply(found[named[name]])
+    return {name: found[parameter] for name, parameter in named.items()}
 
 
 def apply_rules(model: nn.Module, rules: Sequence[Rule]) -> dict[str, Treatment]:
     """Begin parameters anew and freeze them as the rules say, and return the treatment of each.
 
-    Parameters that no rule freezes are trained. Random numbers come from torch's global generator.
+    Random numbers come from torch's global generator.
 
     Raises:
         ConfigError: a rule matches nothing; a module cannot begin anew, or could only with parameters that should stay.
     """
     treated = treatments(model, rules)
-    for prefix, module in model.named_modules():
-        own = [f"{prefix}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
-        anew = [name for name in own if treated[name].reset]
-        if anew:
-            _reset(prefix, module, anew, [name for name in own if name not in anew])
+    _reset(model, {name for name, treatment in treated.items() if treatment.reset})
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not treated[name].frozen)
     return treated
@@ -140,16 +142,32 @@ def _unparametrised(name: str) -> str:
     return re.sub(r"parametrizations\.(\w+)\.original$", r"\1", name)
 
 
-def _reset(prefix: str, module: nn.Module, anew: list[str], staying: list[str]) -> None:
+def _reset(model: nn.Module, anew: set[str]) -> None:
+    """Let the modules all of whose own parameters are to begin anew do so, which must leave none of these out."""
+    begun: set[nn.Parameter] = set()
+    parted: list[tuple[nn.Module, dict[str, nn.Parameter]]] = []
+    for prefix, module in model.named_modules():
+        own = dict(module.named_parameters(prefix, recurse=False))
+        if own and own.keys() <= anew:
+            _begin(prefix, module, next(iter(own)))
+            begun |= set(own.values())
+        else:
+            parted.append((module, own))
+    for module, own in parted:
+        for name, parameter in own.items():
+            if name in anew and parameter not in begun:  # by another module, which it is tied to
+                staying = next(other for other in own if other not in anew)
+                raise ConfigError(
+                    f"{name} cannot begin anew without {staying}, which belongs to the same {type(module).__name__}"
+                    "\n    let one rule match both"
+                )
+
+
+def _begin(prefix: str, module: nn.Module, name: str) -> None:
     begin = getattr(module, "reset_parameters", None)
     if begin is None:
         raise ConfigError(
-            f"{anew[0]} cannot begin anew: {type(module).__name__} {prefix!r} has no reset_parameters()"
+            f"{name} cannot begin anew: {type(module).__name__} {prefix!r} has no reset_parameters()"
             "\n    give it one, or build the model without pretrained weights"
-        )
-    if staying:
-        raise ConfigError(
-            f"{anew[0]} cannot begin anew without {staying[0]}, which belongs to the same {type(module).__name__}"
-            "\n    let one rule match both"
         )
     begin()

@@ -22,10 +22,12 @@ class Comparison:
     runs: the folders of its runs, each with the name of its strategy there; empty names before it is finished. Runs on
         one task alone are not among them.
     assessment: its table and verdict, None before it is finished.
+    command: what started it, empty where that is not known.
     """
 
     runs: Mapping[Path, str]
     assessment: Assessment | None
+    command: str
 
 
 def comparison_file(path: Path) -> Path | None:
@@ -45,13 +47,14 @@ def read_comparison(file: Path) -> Comparison:
         if found["schema"] > SCHEMA:
             raise DataError(f"{file}: schema {found['schema']} is newer than this version knows\n    update coral-mtl")
         runs = {file.parent / run["folder"]: run["strategy"] for run in found["runs"] if run["task"] is None}
+        command = str(found.get("command") or "")
         assessment = None if found["result"] is None else _assessment(found["result"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise DataError(f"{file}: this is no comparison: {problem!r}\n    name its folder, or runs") from problem
     runs = runs or {facts.parent: "" for facts in sorted(file.parent.glob(f"runs/*/{RUN}"))}
     if not runs:
         raise DataError(f"{file}: no run was begun yet\n    go on with: coral-mtl compare {file.parent}")
-    return Comparison(runs, assessment)
+    return Comparison(runs, assessment, command)
 
 
 def assessed(folders: Sequence[Path]) -> Assessment | str:

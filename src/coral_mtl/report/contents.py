@@ -64,6 +64,7 @@ def contents(groups: Sequence[Group], material: Material, charts: Sections) -> d
         "configured": any(run.settings for run in material.runs),
         "facts": lambda run: list(_facts(run)),
         "again": _again,
+        "command": material.command,
     }
     present = {anchor for anchor in _HEADINGS if not hasattr(charts, anchor) or getattr(charts, anchor)}
     present -= set() if parts["scatter"] else {"cost"}

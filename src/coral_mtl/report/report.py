@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coral_mtl.atomic import atomic_writing
+from coral_mtl.atomic import atomic_writing, refused_places
 from coral_mtl.report.figures import write_figures
 from coral_mtl.report.groups import grouped
 from coral_mtl.report.page import render
@@ -31,15 +31,17 @@ def write_report(paths: Sequence[Path], output: Path | None = None, *, figures: 
         figures: also draw its figures as PDF files, in a folder beside the page.
 
     Raises:
+        ConfigError: the page cannot be written there.
         DataError: nothing could be read.
         MissingExtraError: figures were asked for and matplotlib is not installed.
     """
     material = read_runs(paths)
     page = output or _default(paths)
-    drawn = write_figures(grouped(material.runs), page.with_name(f"{page.stem}_figures")) if figures else []
-    page.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writing(page) as file:
-        file.write(render(material).encode())
+    with refused_places(page, "choose another file with --output"):
+        drawn = write_figures(grouped(material.runs), page.with_name(f"{page.stem}_figures")) if figures else []
+        page.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_writing(page) as file:
+            file.write(render(material).encode())
     return Written(page, tuple(drawn), material.left_out)
 
 

@@ -80,11 +80,13 @@ class Material:
 
     runs: in the order of the paths. left_out: for each path that could not be read why.
     assessment: what comparing them comes to, or why there is no comparison; empty for a single strategy.
+    command: what started their comparison, empty where that is not known or there is none.
     """
 
     runs: tuple[ReportedRun, ...]
     left_out: tuple[str, ...]
     assessment: Assessment | str
+    command: str
 
 
 def read_runs(paths: Sequence[Path]) -> Material:
@@ -115,7 +117,7 @@ def read_runs(paths: Sequence[Path]) -> Material:
         assessment = comparison.assessment or "the comparison is not finished"
     else:
         assessment = assessed([run.path for run in runs]) if len(runs) > 1 else ""
-    return Material(tuple(runs), tuple(left_out), assessment)
+    return Material(tuple(runs), tuple(left_out), assessment, comparison.command if comparison else "")
 
 
 def _runs_of(path: Path, label: str) -> Iterator[ReportedRun]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
 
-from coral_mtl.atomic import atomic_writing
+from coral_mtl.atomic import atomic_writing, refused_places
 from coral_mtl.errors import ConfigError
 
 if sys.platform != "win32":
@@ -44,7 +44,7 @@ class RunFolder:
         """Make the folder of a new run with its resolved configuration.
 
         Raises:
-            ConfigError: the folder already holds a run, or files that this one would overwrite.
+            ConfigError: the folder already holds a run, or files that this one would overwrite, or cannot be written.
         """
         taken = [name for name in CONTENTS if (path / name).exists()]
         if taken:
@@ -53,12 +53,13 @@ class RunFolder:
                 "    choose another one with trainer.output_dir=FOLDER, or go on with: coral-mtl resume FOLDER",
                 option="output_dir",
             )
-        path.mkdir(parents=True, exist_ok=True)
-        with atomic_writing(path / CONFIG) as file:
-            file.write(config.encode())
         about = {"id": uuid.uuid4().hex, **facts, "host": platform.node(), "command": shlex.join(command)}
         folder = cls(path, {**about, "started": _now()})
-        folder.record("running")
+        with refused_places(path, "choose another folder with trainer.output_dir=FOLDER"):
+            path.mkdir(parents=True, exist_ok=True)
+            with atomic_writing(folder.config) as file:
+                file.write(config.encode())
+            folder.record("running")
         return folder
 
     @classmethod
@@ -103,15 +104,30 @@ class RunFolder:
             ConfigError: another process has it.
         """
         with self.log.open("a", buffering=1) as log:
-            if sys.platform != "win32":
-                try:
-                    fcntl.lockf(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however it ends
-                except OSError as problem:
-                    raise ConfigError(
-                        f"{self.path}: another process is training in this folder (process {self._facts['process']} on "
-                        f"{self._facts['host']})\n    wait for it, or stop it first"
-                    ) from problem
+            if not _locked(log):
+                raise ConfigError(
+                    f"{self.path}: another process is training in this folder (process {self._facts['process']} on "
+                    f"{self._facts['host']})\n    wait for it, or stop it first"
+                )
             yield log
+
+
+def in_use(path: Path) -> bool:
+    """Whether another process is training in this folder; on Windows, which does not check, always False."""
+    if not (path / LOG).exists():
+        return False
+    with (path / LOG).open("a") as log:
+        return not _locked(log)
+
+
+def _locked(log: IO[str]) -> bool:
+    """Lock the file until it is closed or the process ends, however it ends; False where another process has it."""
+    if sys.platform != "win32":
+        try:
+            fcntl.lockf(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+    return True
 
 
 def default_path(experiment: str, strategy: str, seed: int, root: Path = Path("runs")) -> Path:

@@ -23,7 +23,10 @@ _FIXED = (
     "loss.balance",
     "loss.weighting_strategy.type",
     "loss.weighting_strategy.over.type",
+    "loss.weighting_strategy.over.times.type",
     "loss.weighting_strategy.times.type",
+    "loss.weighting_strategy.weight_averaging",
+    "loss.weighting_strategy.clip_direction",
     "optimizer.type",
     "optimizer.use_pcgrad_wrapper",
     "constraints",
@@ -57,6 +60,7 @@ def fork(path: Path, overrides: Sequence[str], *, command: Sequence[str]) -> Run
             f"{path}: the run has trained {trainer.sampler.epoch} epochs, and the fork is to end after "
             f"{config.trainer.epochs}\n    give it more, such as trainer.epochs={2 * trainer.sampler.epoch}"
         )
+    _check_snapshots(path, config.trainer.snapshots, trainer.sampler.epoch, saved["snapshots"])
     trainer.controllers.fork(trainer.clock)
     origin = {"run": folder.id, "folder": str(path.resolve()), "step": trainer.step}
     run = Run.create(experiment, command=command, facts={"forked_from": origin | {"changes": changed}})
@@ -93,6 +97,16 @@ def _check(path: Path, changed: Mapping[str, tuple[str, str]]) -> None:
         raise ConfigError(
             f"{path}: a fork goes on with the same data, model, loss and methods, but {told(fixed)}\n"
             "    train that as a run of its own"
+        )
+
+
+def _check_snapshots(path: Path, wanted: Sequence[int], epoch: int, kept: Mapping[int, Any]) -> None:
+    missed = [own for own in wanted if own <= epoch and own not in kept]
+    if missed:
+        raise ConfigError(
+            f"{path}: trainer.snapshots asks for the weights after epoch {missed[0]}, which the run did not keep, and "
+            f"it has trained {epoch} epochs\n    name epochs from {epoch + 1} on, and those that it kept"
+            f"{f': {sorted(kept)}' if kept else ''}"
         )
 
 

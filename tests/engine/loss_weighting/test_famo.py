@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from toy import Toy, batch
 
+from coral_mtl.engine.engine import Engine
 from coral_mtl.engine.loss_weighting.famo import FAMO
 from coral_mtl.engine.observation import Observation
 from coral_mtl.errors import StrategyError
@@ -60,6 +62,24 @@ def test_forward_without_the_losses_after_is_an_error_that_says_what_to_do():
     strategy.decide(observe(a=1.0, b=2.0))
     with pytest.raises(StrategyError, match="observe_after"):
         strategy.decide(observe(a=1.0, b=2.0))
+    strategy.observe_after(observe(a=0.9, b=1.9))
+    strategy.decide(observe(a=1.0, b=2.0))
+    with pytest.raises(StrategyError, match="observe_after"):
+        strategy.decide(observe(a=1.0, b=2.0))
+
+
+def test_a_step_that_was_skipped_asks_for_no_losses_after():
+    """A finite loss with a gradient that is not: the weights were chosen before that showed."""
+    model = Toy(("a", "b"))
+    engine = Engine(FAMO(losses_after="forward"), model)
+    losses = model.losses(*batch())
+    engine.backward(losses)
+    engine.observe_after({task: 0.9 * loss for task, loss in losses.items()})
+    losses = model.losses(*batch())
+    infinite = next(model.heads["a"].parameters()).square().sum()
+    step = engine.backward(losses | {"a": losses["a"] + (infinite - infinite.detach()).sqrt()})
+    assert "non-finite gradient" in step.skipped
+    assert engine.backward(model.losses(*batch())).skipped is None
 
 
 def test_a_task_that_skips_a_batch_is_compared_with_its_own_last_loss():

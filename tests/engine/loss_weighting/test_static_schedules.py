@@ -64,9 +64,16 @@ def test_a_term_of_weight_zero_cannot_do_harm():
     assert all(torch.isfinite(p.grad).all() for p in model.trunk.parameters())
     assert all(p.grad is None for p in model.heads["b"].parameters())
     clear(model)
-    step = Engine(Static(weights={"a": 0.0, "b": 0.0}), model).backward(model.losses(inputs, targets))
+    later = {"steps": {"values": {"0": 0, "0.6": 1}}}
+    step = Engine(Static(weights={"a": 0.0, "b": later}), model, run=RUN).backward(model.losses(inputs, targets))
     assert step.skipped is None
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_weights_that_are_all_zero_are_refused():
+    with pytest.raises(StrategyError, match="all weights are 0") as refusal:
+        Static(weights={"a": 0.0, "b": 0})
+    assert refusal.value.option == "weights"
 
 
 def test_a_schedule_without_the_length_of_the_run_is_an_error():

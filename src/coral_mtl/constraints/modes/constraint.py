@@ -22,7 +22,11 @@ class Constraint:
     """
 
     def __init__(self, allowed: FeasibleSet, model: nn.Module, names: Sequence[str], run: Horizon) -> None:
-        """Put `allowed` on the parameters `names` of `model`, each tensor by itself, for a run of length `run`."""
+        """Put `allowed` on the parameters `names` of `model`, each tensor by itself, for a run of length `run`.
+
+        Raises:
+            ConfigError: there are none, or none of them is trained.
+        """
         if not names:
             raise ConfigError(
                 f"{type(self).__name__}: a constraint on no parameter has no effect\n    name one or more"
@@ -30,6 +34,10 @@ class Constraint:
         self.allowed = allowed
         self.names = tuple(names)
         self._owners = {name: _owner(model, name) for name in names}
+        if not any(tensor.requires_grad for tensor in self.tensors().values()):
+            raise ConfigError(
+                f"{type(self).__name__}: none of its parameters is trained, so that it has no effect\n    leave it out"
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the constrained tensors by name."""

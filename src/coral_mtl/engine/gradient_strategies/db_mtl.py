@@ -53,7 +53,7 @@ class DBMTL(GradientStrategy):
 
     @property
     def promises(self) -> Promises:
-        return Promises(scale="per_task", nonnegative=self.beta == 0.0)
+        return Promises(scale="per_task", nonnegative=self.beta == 0.0, combination=self.beta == 0.0)
 
     def unused_options(self) -> dict[str, str]:
         if self.beta > 0.0:

@@ -77,7 +77,7 @@ class GradDrop(GradientStrategy):
 
     @property
     def promises(self) -> Promises:
-        return Promises(nonnegative=False)
+        return Promises(nonnegative=False, combination=False)
 
     def bind(self, tasks: Sequence[str]) -> None:
         unknown = sorted(set(self.leak) - set(tasks))

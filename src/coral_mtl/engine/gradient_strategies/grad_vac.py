@@ -113,7 +113,8 @@ class GradVac(GradientStrategy):
 
     @property
     def promises(self) -> Promises:
-        return Promises(nonnegative=self.groups == "model", permutation=False)
+        by_model = self.groups == "model"
+        return Promises(nonnegative=by_model, permutation=False, combination=by_model)
 
     def unused_options(self) -> dict[str, str]:
         if self.groups == "model":

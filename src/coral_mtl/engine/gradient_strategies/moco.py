@@ -48,7 +48,7 @@ class MoCo(GradientStrategy):
 
     @property
     def promises(self) -> Promises:
-        return Promises(scale="none", nonnegative=False)
+        return Promises(scale="none", nonnegative=False, combination=False)
 
     def solve(self, observation: Observation) -> Decision:
         tasks, rows = observation.tasks, observation.require_rows()

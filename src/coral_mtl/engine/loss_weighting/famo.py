@@ -57,7 +57,7 @@ class FAMO(LossWeighting):
         return Promises(simplex=True)
 
     def reset(self) -> None:
-        self._told: bool = False
+        self._told: bool = True
         self._before: dict[str, float] = {}
         self._logits: dict[str, float] = {}
         self._moments: dict[str, list[float]] = {}
@@ -67,12 +67,13 @@ class FAMO(LossWeighting):
         distances = require_nonnegative("FAMO", observation) + EPSILON
         if not self.wants_losses_after:
             self._learn(observation.tasks, distances)
-        elif self._before and not self._told:
+        elif not self._told:
             raise StrategyError(
                 "FAMO(losses_after='forward') was not told the losses after its last step\n"
                 "    run the batch again after optimizer.step() and call engine.observe_after(losses), or take "
                 "losses_after='next'"
             )
+        self._told = not self.wants_losses_after
         self._before |= dict(zip(observation.tasks, distances.tolist(), strict=True))
         shares = softmax(self._logits_of(observation.tasks)) / distances
         return shares / shares.sum()

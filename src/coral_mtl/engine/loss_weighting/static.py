@@ -30,7 +30,15 @@ class Static(LossWeighting):
         Args:
             weights: weight of each task's loss, by task name, a number or a schedule such as
                 `{cosine: {start: 0.9, end: 0.2}}`; every task of the run must be named.
+
+        Raises:
+            StrategyError: all weights are 0 throughout.
         """
+        if weights and all(weight == 0 for weight in weights.values()):
+            raise StrategyError(
+                "Static: all weights are 0, so that there is nothing to train\n    give a task a weight above 0",
+                option="weights",
+            )
         self.weights = weights
         self._curves: dict[str, Curve] = {}
 

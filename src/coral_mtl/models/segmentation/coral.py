@@ -65,6 +65,11 @@ class CoralMTL(SegFormerMap):
         self.mixing = by_task({task: normalised(attention_dim, attention_dim) for task in reading})
         self.heads = by_task({task: nn.Conv2d(attention_dim, spec.size, 1) for task, spec in specs.items()})
 
+    @staticmethod
+    def check_tasks(specs: Mapping[str, TaskSpec], *, tasks: TaskRoles | None = None, **options: Any) -> None:
+        """Raise ConfigError where the roles do not fit the tasks `specs`; nothing is built."""
+        resolved_roles(tasks, specs)
+
     def predict(self, features: Features) -> dict[str, Tensor]:
         """Return the logits of every task from the shared map."""
         own = {task: branch(features.map) for task, branch in self.branches.items()}
