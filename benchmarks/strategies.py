@@ -1,6 +1,6 @@
 """Every strategy on the quickstart and on hard gradient matrices, as docs/strategies.md shows it.
 
-    OMP_NUM_THREADS=1 python benchmarks/strategies.py matrices scores     # 9 minutes on one core
+    OMP_NUM_THREADS=1 python benchmarks/strategies.py matrices scores     # half an hour on one core
     OMP_NUM_THREADS=1 python benchmarks/strategies.py steps               # 3 minutes on an otherwise idle machine
     python -m coral_mtl.documentation                                     # puts the figures into docs/strategies.md
 
@@ -39,7 +39,7 @@ from coral_mtl.study.contenders import contender
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
-SEEDS, EPOCHS, STEPS = (0, 1, 2), 2, 30
+SEEDS, EPOCHS, STEPS = (0, 1, 2), 6, 30
 SIZES, DRAWS = (2, 3, 7, 20), 8
 
 REQUIRED = {

@@ -55,6 +55,9 @@ def test_options_without_effect_are_refused(call, tmp_path):
     result = call("compare", "run", "--seeds", "3")
     assert result.exit_code == 2
     assert "--seeds has no effect: these runs are there already" in result.output
+    result = call("compare", "small.yaml", "--without", "DWA")
+    assert result.exit_code == 2
+    assert "--without has no effect: it goes with the folder of a comparison" in result.output
 
 
 def test_validate_knows_studies_and_train_sends_them_on(call):

@@ -1,6 +1,7 @@
 """A comparison from its definition to its result, with real runs made in this process."""
 
 import json
+import shlex
 
 import pytest
 from small_studies import YAML, Compared, train, written
@@ -16,6 +17,11 @@ from coral_mtl.study.request import Request
 @pytest.fixture
 def compared(monkeypatch):
     return Compared(monkeypatch)
+
+
+def finished(comparison):
+    """The result of a comparison that was begun."""
+    return comparison.run(1, tell=lambda line: None, stop=lambda: False)
 
 
 def content(folder):
@@ -64,6 +70,20 @@ def test_finished_runs_are_never_repeated(compared, tmp_path):
     assert again == first
 
 
+def test_the_command_is_kept_for_whoever_repeats_it(compared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path)
+    command = ["coral-mtl", "compare", "small.yaml", "--strategies", "Static(weights={left: 2})", "--seeds", "1"]
+    request = Request(strategies=("MGDA",), seeds=1, output=tmp_path / "c")
+    request.begin(["small.yaml"], command).run(1, tell=compared.lines.append, stop=lambda: False)
+    kept = content(tmp_path / "c")["command"]
+    folder, again = kept.split(" && ")
+    assert shlex.split(folder) == ["cd", str(tmp_path)]
+    assert shlex.split(again) == command
+    Request().begin(["c"], ["coral-mtl", "compare", "c"]).run(1, tell=compared.lines.append, stop=lambda: False)
+    assert content(tmp_path / "c")["command"] == kept
+
+
 def test_the_same_runs_can_be_judged_by_another_metric(compared, tmp_path):
     compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=2)
     before = content(tmp_path / "c")
@@ -104,6 +124,8 @@ def test_another_comparison_does_not_get_the_folder(compared, tmp_path):
     (tmp_path / "full/precious").touch()
     with pytest.raises(ConfigError, match="not empty"):
         compared(config, tmp_path / "full", "MGDA")
+    with pytest.raises(ConfigError, match=r"cannot be written: .*\n.*--output"):
+        compared(config, tmp_path / "full/precious", "MGDA")
 
 
 def test_nothing_is_made_where_a_strategy_cannot_be_run(compared, tmp_path):
@@ -125,6 +147,79 @@ def test_diverged_runs_are_counted_and_not_dropped(compared, tmp_path):
     assert rows["Equal"].diverged == 0
     assert any("diverged: " in line for line in compared.lines)
     assert rows[explosive].mean <= min(rows["Equal"].mean, rows["Random"].mean)
+
+
+def test_the_others_can_be_judged_where_the_runs_of_one_fail_again_and_again(compared, tmp_path):
+    compared.failing = "MGDA"
+    config, folder = written(tmp_path), tmp_path / "c"
+    with pytest.raises(TrainingError, match=r"2 runs failed(.|\n)*coral-mtl compare .*/c --without MGDA$"):
+        compared(config, folder, "MGDA,DWA", seeds=2)
+    found = content(folder)
+    assert (found["status"], found["without"], found["result"]) == ("failed", [], None)
+    assert "MGDA, seed 0" in found["failure"]
+    assert len(compared.trained) == 6
+
+    result = finished(Request(without=("MGDA",)).begin([str(folder)]))
+    assert {row.strategy for row in result.rows} == {"Equal", "Random", "DWA"}
+    assert "MGDA was left out (--without): the verdict is about the others" in result.notes
+    found = content(folder)
+    assert (found["status"], found["without"], found["failure"]) == ("finished", ["MGDA"], None)
+    assert {run["folder"] for run in found["runs"] if run["strategy"] == "DWA"} == {"runs/03_DWA_s0", "runs/03_DWA_s1"}
+    assert len(compared.trained) == 6, "what is done stays"
+    assert finished(Request().begin([str(folder)])) == result, "who was left out stays out"
+    assert Request(without=("MGDA",), metric="global.loss").begin([str(folder)]).metric == "global.loss"
+    compared.failing = "nothing"
+    whole = compared(config, folder, "MGDA,DWA", seeds=2)
+    assert {row.strategy for row in whole.rows} == {"Equal", "Random", "MGDA", "DWA"}, "the whole command takes it back"
+    figures = {row.strategy: row.figures for row in whole.rows}
+    assert {row.strategy: row.figures for row in result.rows}.items() < figures.items()
+
+
+def test_a_contender_whose_tuning_fails_can_be_left_out_too(compared, tmp_path):
+    compared.failing = "MGDA, seed 10"
+    with pytest.raises(TrainingError, match=r"--without MGDA$"):
+        compared(written(tmp_path), tmp_path / "c", "MGDA", seeds=1, tune=["lr=1e-3,1e-1"])
+    result = finished(Request(without=("MGDA",)).begin([str(tmp_path / "c")]))
+    assert {row.strategy for row in result.rows} == {"Equal", "Random"}
+
+
+def test_what_cannot_be_left_out_is_told(compared, tmp_path):
+    compared.failing = "only"
+    config, folder = written(tmp_path), tmp_path / "c"
+    with pytest.raises(TrainingError):
+        compared(config, folder, "MGDA", seeds=1, single_task=True)
+    for without, message in {
+        ("MGDDA",): 'nothing here is called "MGDDA"',
+        ("Equal",): "it takes Equal and another one",
+        ("MGDA", "Random"): "it takes Equal and another one",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            Request(without=without).begin([str(folder)])
+    with pytest.raises(ConfigError, match="--without has no effect"):
+        Request(without=("MGDA",)).begin([str(config)])
+    result = finished(Request(without=("only ink",)).begin([str(folder)]))
+    assert result.delta_m_baseline == "Equal", "nor is the rest of the runs on one task alone of use"
+
+
+def test_a_comparison_that_cannot_be_made_says_so_in_its_file(compared, tmp_path, monkeypatch):
+    prints = iter(range(100))
+    monkeypatch.setattr("coral_mtl.running.run.fingerprints", lambda _: {"weights": str(next(prints)), "data": "d"})
+    with pytest.raises(TrainingError):
+        compared(written(tmp_path), tmp_path / "c", "MGDA")
+    assert content(tmp_path / "c")["status"] == "failed"
+    assert "does not start from the same weights" in content(tmp_path / "c")["failure"]
+
+
+def test_without_names_the_strategy_is_the_one_of_the_file_as_it_stands_there(compared, tmp_path):
+    block = "{type: Static, params: {weights: {left: 2.0, right: 1.0, ink: 1.0}}, times: {type: ValueNormalised}}"
+    config = written(tmp_path, YAML.replace("{type: Uncertainty}", block))
+    result = finished(Request(output=tmp_path / "c", seeds=1).begin([str(config)]))
+    assert {row.strategy for row in result.rows} == {"Equal", "Random", "Static*ValueNormalised"}
+    (folder,) = (tmp_path / "c/runs").glob("*Static*")
+    own = load_config(folder / "config.yaml").loss.weighting_strategy
+    assert own == load_config(config).loss.weighting_strategy
+    again = Request().begin([str(tmp_path / "c")])
+    assert finished(again) == result
 
 
 def test_early_stopping_is_left_out(compared, tmp_path):

@@ -1,5 +1,6 @@
 """Jobs in processes side by side, with stand-ins for training that are quick to start."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -31,16 +32,17 @@ if status == "crash":
 write(status)
 """
 
+POPEN = subprocess.Popen
+
 
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
     """Make jobs that end as they are told: with a status, in a crash, or not at all ("wait")."""
-    popen = subprocess.Popen
 
     def start(command, **options):
         folder = json.loads(command[-1].partition("=")[2]) if command[3] == "train" else command[-1]
         status = os.environ[f"STATUS_{os.path.basename(folder)}"]
-        return popen([sys.executable, "-c", STAND_IN, folder, command[3], status], **options)
+        return POPEN([sys.executable, "-c", STAND_IN, folder, command[3], status], **options)
 
     monkeypatch.setattr(processes.subprocess, "Popen", start)
 
@@ -98,6 +100,40 @@ def test_what_is_left_of_a_process_that_was_killed_before_its_run_began_is_clear
     (job.folder / "config.yaml").touch()
     run_jobs([job], 1, **Hooks())
     assert not (job.folder / "config.yaml").exists()
+
+
+HOLDER = """
+import fcntl, json, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(parents=True)
+(folder / "run.json").write_text(json.dumps({"status": "running", "command": "train"}))
+log = (folder / "log.txt").open("a")
+fcntl.lockf(log, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.readline()
+(folder / "run.json").write_text(json.dumps({"status": sys.argv[2], "command": "train"}))
+"""
+
+
+@pytest.mark.parametrize(("ending", "command"), [("finished", "train"), ("running", "resume")])
+def test_a_process_of_a_caller_that_was_killed_is_waited_for(jobs, ending, command):
+    made = jobs(a="finished", b="finished")
+    holder = [sys.executable, "-c", HOLDER, str(made[0].folder), ending]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with POPEN(holder, **pipes) as orphan:
+        assert orphan.stdout.readline() == "held\n"
+        assert [job.held for job in made] == [True, False]
+        hooks, asked = Hooks(), itertools.count()
+
+        def stop():
+            if next(asked) == 5:
+                assert not hooks.finished, "the orphan takes the only place"
+                orphan.communicate("end\n")
+            return False
+
+        assert run_jobs(made, 1, **(hooks | {"stop": stop})) == []
+    assert hooks.finished == ["a", "b"]
+    assert [job.facts["command"] for job in made] == [command, "train"]
 
 
 def test_an_error_about_one_run_stops_all(jobs):

@@ -9,7 +9,8 @@ from small_studies import YAML, written
 
 from coral_mtl.config import load_config
 from coral_mtl.engine.trainer import Trainer
-from coral_mtl.errors import ConfigError, MissingExtraError
+from coral_mtl.errors import CheckpointError, ConfigError, DataError, MissingExtraError, StrategyError
+from coral_mtl.experiment import build_experiment
 from coral_mtl.study.search import Search
 from coral_mtl.study.space import extremes, overrides
 from coral_mtl.study.table import study_table
@@ -22,6 +23,22 @@ study:
     model.params.features: {type: int, low: 4, high: 8, step: 4}
     loss.weighting_strategy.type: {type: categorical, choices: [Equal, PCGrad]}
 """
+
+
+CHOICES = """
+study: {n_trials: 6, space: {loss.weighting_strategy.type: {type: categorical, choices: [Equal, PCGrad]}}}
+"""
+
+
+def refusing(strategy, error):
+    """Building experiments, but with an error for one strategy."""
+
+    def build(config):
+        if config.loss.weighting_strategy.type == strategy:
+            raise error
+        return build_experiment(config)
+
+    return build
 
 
 class Killed(BaseException):
@@ -123,6 +140,24 @@ def test_diverged_trials_are_told_and_the_study_goes_on(begin):
     assert failed
     assert "steps in a row were skipped" in failed[0].failure
     assert {trial.settings["optimizer.params.lr"] for trial in failed} == {1e30}
+
+
+@pytest.mark.parametrize("error", [StrategyError, DataError])
+def test_settings_that_cannot_be_trained_are_told_and_the_study_goes_on(begin, monkeypatch, error):
+    monkeypatch.setattr(
+        "coral_mtl.study.search.build_experiment", refusing("PCGrad", error("cannot be had\n    so it is"))
+    )
+    states = {trial.settings["loss.weighting_strategy.type"]: trial for trial in run(begin(CHOICES)).trials}
+    assert states["Equal"].state == "complete"
+    assert (states["PCGrad"].state, states["PCGrad"].failure) == ("fail", "cannot be had")
+
+
+def test_a_damaged_checkpoint_is_no_trial_that_failed(begin, monkeypatch):
+    search = begin(CHOICES)
+    monkeypatch.setattr("coral_mtl.study.search.build_experiment", refusing("PCGrad", CheckpointError("damaged")))
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(search)
+    assert "fail" not in {trial.state for trial in search.found().trials}
 
 
 def test_the_folder_belongs_to_one_study(begin, tmp_path):

@@ -1,7 +1,7 @@
 """A comparison of strategies on equal terms: its folder, its runs, and what comes of them.
 
-`comparison.json` holds the definition, the list of runs, what was tuned and the result; `config.yaml` the configuration
-that all runs share; `runs/` and `tuning/` ordinary run folders; `output/` what the processes printed.
+`comparison.json` holds the command, the definition, the list of runs, what was tuned and the result; `config.yaml` the
+configuration that all runs share; `runs/` and `tuning/` ordinary run folders; `output/` what the processes printed.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, Self
 from coral_mtl.atomic import atomic_writing
 from coral_mtl.config import Config, load_config
 from coral_mtl.diagnostics.strict import dumps
-from coral_mtl.errors import ConfigError, TrainingError
+from coral_mtl.errors import ConfigError, CoralError, TrainingError
 from coral_mtl.experiment import choose_device
 from coral_mtl.running.environment import describe_environment, usable_cores
 from coral_mtl.study.assessment import Assessment, assess
@@ -33,19 +33,21 @@ COMPARISON = "comparison.json"
 class Comparison:
     """A comparison in its folder; `create` and `reopen` are the ways to one."""
 
-    def __init__(self, folder: Path, definition: Definition, config: Config) -> None:
+    def __init__(self, folder: Path, definition: Definition, config: Config, command: str | None) -> None:
         self.folder = folder
+        self.command = command
         self.definition = definition
         self.config = config
         self._device = choose_device(config.trainer.device)
         self._plan = Plan(folder, folder / CONFIG, definition, config)
+        self._without: tuple[str, ...] = ()
         self._starts: dict[tuple[int, str], tuple[str, str]] = {}
 
     @classmethod
-    def create(cls, folder: Path, definition: Definition, config: Config) -> Self:
+    def create(cls, folder: Path, definition: Definition, config: Config, command: Sequence[str] = ()) -> Self:
         """Make the folder of a new comparison, or take up the one that is there where it is the same comparison.
 
-        Early stopping is left out, so that all runs take the same steps.
+        Early stopping is left out, so that all runs take the same steps. `command` is noted for people to repeat it.
 
         Raises:
             ConfigError: a strategy cannot be run on this configuration, or the folder holds something else.
@@ -60,7 +62,7 @@ class Comparison:
                     f"    choose another one with --output, or go on with that one: coral-mtl compare {folder}"
                 )
             return there
-        comparison = cls(folder, definition, shared)
+        comparison = cls(folder, definition, shared, _repeatable(command) if command else None)
         everything = comparison._plan.contenders
         seed = definition.seeds[0]
         check_changes(shared, (each.overrides(v, seed) for each in everything for v in range(len(each.variants))))
@@ -69,18 +71,27 @@ class Comparison:
         return comparison
 
     @classmethod
-    def reopen(cls, folder: Path) -> Self:
-        """Open the folder of a comparison that was begun before.
+    def reopen(cls, folder: Path, without: Sequence[str] | None = ()) -> Self:
+        """Open the folder of a comparison that was begun before, and go on without some of its contenders.
+
+        Args:
+            folder: of the comparison.
+            without: labels of those whose runs fail again and again, which the result will tell; None takes those that
+                were left out before.
 
         Raises:
-            ConfigError: it is not such a folder.
+            ConfigError: it is not such a folder, or what is left cannot be compared.
         """
         try:
             found = json.loads((folder / COMPARISON).read_text())
             definition = Definition.from_dict(found["definition"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             raise ConfigError(f"{folder}: this is not the folder of a comparison: {problem}") from problem
-        return cls(folder, definition, load_config(folder / CONFIG))
+        comparison = cls(folder, definition, load_config(folder / CONFIG), found.get("command"))
+        comparison._without = tuple(found.get("without", ()) if without is None else without)
+        if comparison._without:
+            comparison._plan.leave_out(comparison._without)
+        return comparison
 
     def run(
         self, at_once: int | None = None, *, tell: Callable[[str], None], stop: Callable[[], bool]
@@ -97,8 +108,14 @@ class Comparison:
                 weights and data, or do not take the same steps.
             DataError: every run diverged.
         """
+        try:
+            return self._run(at_once or self._processes_at_once(), tell, stop)
+        except CoralError as error:
+            self._write("failed", failure=str(error))
+            raise
+
+    def _run(self, processes: int, tell: Callable[[str], None], stop: Callable[[], bool]) -> Assessment | None:
         self._starts = {}
-        processes = at_once or self._processes_at_once()
         trials = self._trials()
         if not self._made("tuning", [run for each in trials.values() for run in each], processes, tell, stop):
             return None
@@ -106,7 +123,7 @@ class Comparison:
         if not self._made("run", self._plan.runs(chosen), processes, tell, stop):
             return None
         result = self._assess(chosen, self.definition.target)
-        self._write("finished", chosen, result)
+        self._write("finished", chosen=chosen, result=result)
         return result
 
     def by_another(self, metric: str) -> Assessment:
@@ -135,13 +152,17 @@ class Comparison:
             count += 1
             tell(f"{what} {count}/{len(planned)}: {job.label}: {_ending(by_job[job])}")
 
+        for job in (job for job in by_job if job.held):
+            tell(f"{what}: {job.label}: a process of before is still at it, and is waited for")
         if not all(job.done for job in by_job):  # a result that is there stays until there is something to do
             self._write("running")
         left = run_jobs(
             list(by_job), at_once, begun=lambda job: self._check_start(by_job[job]), finished=finished, stop=stop
         )
         if left and not stop():
-            raise TrainingError(_failed(left, self.folder))
+            failed = dict.fromkeys((*self._without, *(by_job[job].contender.label for job in left)))
+            dispensable = [label for label in failed if label != self.definition.baseline]
+            raise TrainingError(_failed(left, self.folder, dispensable))
         if left:
             self._write("interrupted")
         return not left
@@ -181,24 +202,42 @@ class Comparison:
             self.definition.baseline,
             single_task=alone,
             differences=idle_strategies({label: each.values() for label, each in runs.items()}),
-            notes=[*self._settings(), *(noted(trials, chosen[label]) for label, trials in self._trials().items())],
+            notes=[*self._settings(), *self._left_out(), *self._tuned(chosen)],
         )
 
     def _settings(self) -> list[str]:
         """What each variant changes."""
         return [f"{name}: {', '.join(keys) or 'as it is'}" for name, keys in self.definition.variants.items()]
 
+    def _tuned(self, chosen: Mapping[str, int]) -> list[str]:
+        """What was chosen for each contender that had something to choose."""
+        return [noted(trials, chosen[label]) for label, trials in self._trials().items()]
+
+    def _left_out(self) -> list[str]:
+        """Who is not among the contenders any more."""
+        return [f"{label} was left out (--without): the verdict is about the others" for label in self._without]
+
     def _trials(self) -> dict[str, list[Planned]]:
         """The trials of each contender that has something to choose."""
         found = {each.label: self._plan.trials(each) for each in self._plan.contenders}
         return {label: trials for label, trials in found.items() if trials}
 
-    def _write(self, status: str, chosen: Mapping[str, int] | None = None, result: Assessment | None = None) -> None:
+    def _write(
+        self,
+        status: str,
+        *,
+        failure: str | None = None,
+        chosen: Mapping[str, int] | None = None,
+        result: Assessment | None = None,
+    ) -> None:
         content: dict[str, Any] = {
             "schema": SCHEMA,
             "name": self.config.name,
             "status": status,
+            "failure": failure,
+            "command": self.command,
             "definition": asdict(self.definition),
+            "without": list(self._without),
             "environment": describe_environment(self._device),
             "tuning": {},
             "runs": [],
@@ -216,6 +255,11 @@ class Comparison:
         return {"strategy": run.contender.label, "task": run.contender.task, "seed": run.seed, "folder": folder}
 
 
+def _repeatable(command: Sequence[str]) -> str:
+    """Return a command as text for a shell, with the folder that its paths count from."""
+    return f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(command)}"
+
+
 def _ending(run: Planned) -> str:
     measured = read_run(run.job.folder)
     if measured.diverged:
@@ -223,11 +267,15 @@ def _ending(run: Planned) -> str:
     return f"{run.target.metric} {measured.figure(run.target.metric):.4g}"
 
 
-def _failed(jobs: Sequence[Job], folder: Path) -> str:
+def _failed(jobs: Sequence[Job], folder: Path, dispensable: Sequence[str]) -> str:
     lines = [f"    {job.label}: {_last_words(job.log)}; all that it printed: {job.log}" for job in jobs]
-    again = shlex.join(["coral-mtl", "compare", str(folder)])
+    again = ["coral-mtl", "compare", str(folder)]
+    without = [*again, *(word for label in dispensable for word in ("--without", label))]
     count = "1 run" if len(jobs) == 1 else f"{len(jobs)} runs"
-    return "\n".join([f"{count} failed", *lines, f"    what is done stays; go on with: {again}"])
+    lines.append(f"    what is done stays; go on with: {shlex.join(again)}")
+    if dispensable:
+        lines.append(f"    or go on to what the others come to: {shlex.join(without)}")
+    return "\n".join([f"{count} failed", *lines])
 
 
 def _last_words(log: Path) -> str:

@@ -9,6 +9,7 @@ from itertools import product
 from coral_mtl import registry
 from coral_mtl.config import Config
 from coral_mtl.errors import ConfigError
+from coral_mtl.experiment import strategy_name
 
 BASELINE = "Equal"
 ALWAYS = (BASELINE, "Random")
@@ -101,10 +102,12 @@ def contender(text: str, config: Config) -> Contender:
 def contenders(texts: Sequence[str], config: Config) -> list[Contender]:
     """Return the named strategies, with equal and random weighting in front where they are not among them.
 
+    Without names it is the configuration's own strategy, as it stands there.
+
     Raises:
         ConfigError: a name is wrong, or there twice.
     """
-    named = [contender(text, config) for text in texts]
+    named = [contender(text, config) for text in texts] or [Contender(strategy_name(config), ((),))]
     labels = [each.label for each in named]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice:

@@ -19,7 +19,8 @@ _TUNING_OFFSET = 1_000_000
 class Definition:
     """A comparison.
 
-    strategies: as on the command line. seeds: of the runs that are compared. target: what they are compared by.
+    strategies: as on the command line; none is the configuration's own.
+    seeds: of the runs that are compared. target: what they are compared by.
     single_task: whether each task is also trained alone. static_grid: whether tuned static weights take part.
     grid: values to choose from for each strategy, as YAML, by dotted key.
     variants: in place of strategies, the overrides of each variant of the section `compare`, by name.
@@ -68,7 +69,7 @@ def define(
     """Return the comparison on `config` that a command line asks for.
 
     Args:
-        strategies: names, several in one text with commas between them.
+        strategies: names, several in one text with commas between them; none is the configuration's own.
         seeds: how many, from the configuration's own on.
         metric: what to compare by; None takes `trainer.model_selection_metric`.
         single_task: whether to train each task alone too.

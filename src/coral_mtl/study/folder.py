@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coral_mtl.atomic import atomic_writing
+from coral_mtl.atomic import atomic_writing, refused_places
 from coral_mtl.config import Config, dump_config, load_config
 from coral_mtl.errors import ConfigError
 
@@ -46,13 +46,14 @@ def make_folder(folder: Path, config: Config) -> None:
     """Make a folder that holds a configuration.
 
     Raises:
-        ConfigError: there are files in it already.
+        ConfigError: there are files in it already, or it cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: this folder is not empty\n    choose another one with --output")
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_writing(folder / CONFIG) as file:
-        file.write(dump_config(config).encode())
+    with refused_places(folder, "choose another folder with --output"):
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder}: this folder is not empty\n    choose another one with --output")
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_writing(folder / CONFIG) as file:
+            file.write(dump_config(config).encode())
 
 
 def holds(folder: Path, config: Config) -> bool:

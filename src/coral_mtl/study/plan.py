@@ -1,7 +1,7 @@
 """The runs that a comparison is made of."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from coral_mtl.study.contenders import Contender, contenders, single_task, stati
 from coral_mtl.study.definition import Definition
 from coral_mtl.study.processes import Job
 from coral_mtl.study.target import Target, leading_targets
+
+_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,25 @@ class Plan:
             *(single_task(terms, task) for task in alone),
         ]
         self.contenders = [tuned(each, definition.grid) for each in known]
+        self._numbers = {each.label: number for number, each in enumerate(self.contenders)}
         self._targets = alone
+
+    def leave_out(self, labels: Sequence[str]) -> None:
+        """Go on without these contenders; without one task alone the others alone are no longer of use either.
+
+        Raises:
+            ConfigError: there is no such contender, or fewer than two are left, or the baseline is not among them.
+        """
+        unknown = next((label for label in labels if label not in self._numbers), None)
+        if unknown is not None:
+            known = "; ".join(self._numbers)
+            raise ConfigError(f'nothing here is called "{unknown}"\n    there are: {known} (--without)')
+        alone = any(each.task is not None and each.label in labels for each in self.contenders)
+        left = [each for each in self.contenders if each.label not in labels and not (alone and each.task is not None)]
+        baseline = self._definition.baseline
+        if baseline not in [each.label for each in left] or sum(each.task is None for each in left) < _FEWEST:
+            raise ConfigError(f"what is left cannot be compared: it takes {baseline} and another one (--without)")
+        self.contenders = left
 
     def trials(self, each: Contender) -> list[Planned]:
         """The runs that choose among the variants of a contender; none where there is nothing to choose."""
@@ -70,7 +90,7 @@ class Plan:
         ]
 
     def _planned(self, each: Contender, variant: int, seed: int, stage: str) -> Planned:
-        name = f"{self.contenders.index(each):02d}_{_file_name(each.label)}"
+        name = f"{self._numbers[each.label]:02d}_{_file_name(each.label)}"
         name += f"_v{variant}_s{seed}" if stage == "tuning" else f"_s{seed}"
         job = Job(
             label=f"{each.label}, seed {seed}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coral_mtl.running.folder import RUN
+from coral_mtl.running.folder import RUN, in_use
 from coral_mtl.study.measured import ended
 
 _POLL = 0.1
@@ -39,6 +39,11 @@ class Job:
     def done(self) -> bool:
         """Whether there is nothing left to do: the run came to its end, or diverged."""
         return ended(self.facts or {})
+
+    @property
+    def held(self) -> bool:
+        """Whether a process is at it that was not started here: of a caller that was killed."""
+        return in_use(self.folder)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the run, or go on with it from its last checkpoint."""
@@ -70,6 +75,8 @@ def run_jobs(
 ) -> list[Job]:
     """Run the jobs that are not done yet, so many at once; on a stop each running one writes a checkpoint first.
 
+    A job that is held counts as one of those that run, and is taken up once that process is gone.
+
     Return those that did not come to their end: stopped, or failed.
 
     Args:
@@ -89,7 +96,12 @@ def run_jobs(
     try:
         while (waiting and not stop()) or pool.running:
             while waiting and len(pool.running) < at_once and not stop():
-                pool.start(waiting.pop(0))
+                held = [job for job in waiting if job.held]
+                free = [job for job in waiting if job not in held]
+                if not free or len(pool.running) + len(held) >= at_once:
+                    break
+                waiting.remove(free[0])
+                pool.start(free[0])
             if stop():
                 pool.interrupt()
             time.sleep(_POLL)
@@ -110,6 +122,9 @@ class _Pool:
         self._interrupted: set[Job] = set()
 
     def start(self, job: Job) -> None:
+        if job.done:  # by the process that held it
+            self._finished(job)
+            return
         self.running[job] = job.start()
         self._unseen.add(job)
 

@@ -21,7 +21,7 @@ from coral_mtl.config.study import Objective
 from coral_mtl.diagnostics.strict import dumps
 from coral_mtl.engine.reports import Observer, ValidationReport
 from coral_mtl.engine.trainer import Outcome
-from coral_mtl.errors import ConfigError, MissingExtraError, TrainingError
+from coral_mtl.errors import CheckpointError, ConfigError, CoralError, MissingExtraError
 from coral_mtl.experiment import build_experiment
 from coral_mtl.running.folder import METRICS, RUN, dated_path
 from coral_mtl.running.run import Run
@@ -176,7 +176,9 @@ class Search:
         states = self._optuna.trial.TrialState
         try:
             outcome = self._trained(number, settings, watch, stop)
-        except (TrainingError, ConfigError) as error:
+        except CheckpointError:  # says nothing about the settings
+            raise
+        except CoralError as error:
             trial.set_user_attr(_FAILURE, str(error).partition("\n")[0])
             study.tell(number, state=states.FAIL)
             return True

@@ -7,10 +7,12 @@ rules below get wrong, and how often, is measured in tests/study/test_error_rate
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 
+from coral_mtl.study.noise import moderated
 from coral_mtl.study.student import critical_value, two_sided_p
 
 LEVEL = 0.05
@@ -48,14 +50,11 @@ class Difference:
 
 
 class Panel:
-    """Figures (K, n) of K >= 2 strategies on the same seeds, as y_ks = strategy_k + seed_s + e_ks.
+    """Figures (K, n) of K >= 2 strategies on the same seeds, and how sure one can be of what tells them apart.
 
-    Residuals r_ks = y_ks - mean_k - mean_s + mean estimate the e_ks, and v_k = K/(K-1) sum_s r_ks^2 / (n-1)
-    their variance. The standard error of a difference of two means is sqrt(max(2 v, v_a + v_b) / n). Here v stands for
-    the noise of all strategies, which makes up for few seeds: the mean of the v_k, or their median where that is less
-    (divided by the median of chi^2_{n-1} / (n-1), so that it estimates the same), so that one noisy strategy, such as
-    random weights, does not blur all others. v_a and v_b keep a noisy strategy from hiding among quiet ones. For K = 2
-    this is the paired t test.
+    The standard error of a difference of two means is that of a paired test, s_ab / sqrt(n) with the variance s_ab^2 of
+    the n differences, whatever the strategies have in common; with few seeds s_ab^2 is learned from the other pairs
+    too (`noise.moderated`). For K = 2 this is the paired t test.
 
     Strategies that are set apart have figures of another kind, such as those put in for diverged runs: they are left
     out of the noise of the others, and every pair with one of them has a paired t test of its own.
@@ -65,27 +64,21 @@ class Panel:
         """Take the figures, all of them finite, and the indices of the strategies that are set apart."""
         self.figures = np.asarray(figures, float)
         count, self.seeds = self.figures.shape
-        kept = [k for k in range(count) if k not in apart]
-        self.degrees = max(len(kept) - 1, 0) * (self.seeds - 1)
-        self.variances: dict[int, float] = {}
-        if self.degrees:
-            centred = self.figures[kept] - self.figures[kept].mean(axis=1, keepdims=True)
-            residuals = centred - centred.mean(axis=0)
-            squares = (residuals**2).sum(axis=1) * len(kept) / self.degrees
-            self.variances = dict(zip(kept, squares.tolist(), strict=True))
+        self._together = [k for k in range(count) if k not in apart]
 
-    def standard_error(self, a: int, b: int) -> tuple[float, int]:
+    def standard_error(self, a: int, b: int) -> tuple[float, float]:
         """Return the standard error of the difference of the means of the strategies a and b, and its degrees."""
-        if a not in self.variances or b not in self.variances:
-            differences = self.figures[a] - self.figures[b]
-            return float(np.std(differences, ddof=1)) / math.sqrt(self.seeds), self.seeds - 1
-        pair = max(2.0 * self._common_variance(), self.variances[a] + self.variances[b])
-        return math.sqrt(pair / self.seeds), self.degrees
+        variances, degrees = self._noise
+        return math.sqrt(variances[a, b] / self.seeds), float(degrees[a, b])
 
-    def _common_variance(self) -> float:
-        variances = list(self.variances.values())
-        median_of_chi2 = (1.0 - 2.0 / (9.0 * (self.seeds - 1))) ** 3  # Wilson & Hilferty 1931, over its degrees
-        return min(float(np.mean(variances)), float(np.median(variances)) / median_of_chi2)
+    @cached_property
+    def _noise(self) -> tuple[np.ndarray, np.ndarray]:
+        """The variances of the differences of all pairs, and their degrees of freedom, both (K, K)."""
+        variances = (self.figures[:, None] - self.figures).var(axis=2, ddof=1)
+        degrees = np.full_like(variances, self.seeds - 1)
+        together = np.ix_(self._together, self._together)
+        variances[together], degrees[together] = moderated(variances[together], self.seeds - 1)
+        return variances, degrees
 
     def p(self, a: int, b: int) -> float:
         """Two-sided p-value of the difference of the means of the strategies a and b."""
