@@ -50,6 +50,14 @@ def test_its_verdict_table_and_labels_are_taken_over(tmp_path):
     assert rows.count("whisker") == 1  # the interval of the one that is not the baseline
 
 
+def test_who_pays_is_told_against_the_comparisons_own_baseline(tmp_path):
+    folder = comparison(tmp_path)
+    content = json.loads((folder / COMPARISON).read_text())
+    content["result"]["baseline"] = "NashMTL(x=1)"
+    (folder / COMPARISON).write_text(json.dumps(content))
+    assert "Last validation against NashMTL(x=1)" in Page.of(folder).section("validation")
+
+
 def test_what_was_written_is_read_back_whole(tmp_path):
     found = read_comparison(comparison(tmp_path) / COMPARISON)
     again = compare_runs(sorted(found.runs))

@@ -54,7 +54,7 @@ def contents(groups: Sequence[Group], material: Material, charts: Sections) -> d
         "most_points": max((len(line.curve.buckets) for chart in charts.all() for line in chart.lines), default=0),
         "longest": max((chart.length for chart in charts.all()), default=1),
         **_results(groups),
-        **_who_pays(groups),
+        **_who_pays(groups, material.assessment),
         **_conflict(groups),
         "restarted": any(restarts(group) for group in groups),
         "concerns": concerns(groups),
@@ -116,10 +116,10 @@ def _verdict(groups: Sequence[Group], assessment: Assessment | str) -> dict[str,
     }
 
 
-def _who_pays(groups: Sequence[Group]) -> dict[str, Any]:
+def _who_pays(groups: Sequence[Group], assessment: Assessment | str) -> dict[str, Any]:
     """Changes of each task's metric against the baseline, all of a task on one scale."""
     metrics = task_metrics(groups)
-    base = baseline(groups)
+    base = baseline(groups, None if isinstance(assessment, str) else assessment.baseline)
     others = [(colour, group) for colour, group in enumerate(groups) if group is not base]
     changes = {metric: [change(group, base, metric) for _, group in others] for metric in metrics.values()}
     payers: list[dict[str, Any]] = [

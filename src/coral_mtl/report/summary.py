@@ -94,9 +94,10 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(tuple(values)) if values else None
 
 
-def baseline(groups: Sequence[Group]) -> Group:
-    """Return the group that others are held against: equal weighting where it was run, else the first."""
-    return next((group for group in groups if group.runs[0].strategy == "Equal"), groups[0])
+def baseline(groups: Sequence[Group], named: str | None = None) -> Group:
+    """Return the group that others are held against: the one so named, or equal weighting, or else the first."""
+    equal = (group for group in groups if group.runs[0].strategy == "Equal")
+    return next((group for group in groups if group.label == named), next(equal, groups[0]))
 
 
 def change(group: Group, base: Group, metric: str) -> Change | None:
