@@ -31,9 +31,8 @@ class Training:
         self.folder = folder
         command = [sys.executable, "-m", "coral_mtl", *map(str, arguments)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "random"}
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder.parent
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(command, **pipes, env=environment, cwd=folder.parent, start_new_session=True)
 
     def wait_for_checkpoint(self, seconds):
         """Wait for a checkpoint of this process, then so many seconds more."""
@@ -46,9 +45,9 @@ class Training:
         time.sleep(seconds)
         return self
 
-    def end(self, number=None):
+    def end(self, number=None, *, whole_group=False):
         if number is not None:
-            self.process.send_signal(number)
+            (os.killpg if whole_group else os.kill)(self.process.pid, number)
         out, err = self.process.communicate(timeout=120)
         return self.process.returncode, out, err
 
@@ -93,11 +92,12 @@ def whole(tmp_path_factory):
     return folder / "long.yaml", left_behind(folder / "run")
 
 
+@pytest.mark.parametrize("whole_group", [False, True], ids=["the process", "its workers too"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_printed_command_goes_on(whole, tmp_path, number):
+def test_a_signal_saves_and_the_printed_command_goes_on(whole, tmp_path, number, whole_group):
     config, expected = whole
     folder = tmp_path / "a run"
-    code, _, err = train(config, folder, workers=2).wait_for_checkpoint(0.1).end(number)
+    code, _, err = train(config, folder, workers=2).wait_for_checkpoint(0.1).end(number, whole_group=whole_group)
     assert code == 130, err
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     command = next(line for line in err.splitlines() if "coral-mtl resume" in line)

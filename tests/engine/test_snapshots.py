@@ -64,6 +64,30 @@ def test_the_ensemble_is_of_the_epochs_that_were_asked_for_and_of_the_present_we
     assert model.heads["a"].weight[0, 0] == 8.0, "the present weights are as they were"
 
 
+def test_members_have_buffers_of_their_own_and_the_model_is_never_copied():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(2)
+
+        def forward(self, inputs):
+            self.seen = self.norm(inputs)  # what a graph has made refuses to be copied
+            return {"a": self.seen[:, :1]}
+
+    model = Normed()
+    snapshots = Snapshots(model, {"a": TaskSpec("regression", 1)}, [1])
+    model(torch.randn(8, 2))
+    snapshots.after_epoch(1)
+    model(torch.randn(8, 2) + 5.0)
+    first, now = snapshots.state_dict()[1], model.state_dict()
+    ensemble, inputs = snapshots.ensemble().eval(), torch.ones(1, 2)
+    expected = [
+        (1.0 - state["norm.running_mean"][0]) / (state["norm.running_var"][0] + 1e-5).sqrt() for state in (first, now)
+    ]
+    assert ensemble(inputs)["a"].item() == pytest.approx(sum(each.item() for each in expected) / 2, rel=1e-5)
+    assert all(torch.equal(now[name], tensor) for name, tensor in model.state_dict().items())
+
+
 def test_a_state_goes_through_a_file_and_leaves_out_epochs_that_a_fork_does_not_name(tmp_path):
     model, snapshots = _snapshots([1, 2])
     for epoch in (1, 2):

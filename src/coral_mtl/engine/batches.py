@@ -1,7 +1,7 @@
 """Batches of a data set, on the device, in a sampler's order."""
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,9 +51,14 @@ class Batches:
         num_workers: int,
         device: torch.device,
         tasks: Mapping[str, TaskSpec] | None = None,
+        ignored: Mapping[str, Collection[int]] | None = None,
     ) -> None:
-        """Prepare to load; with `tasks`, batches are without the targets of tasks that have no label in them."""
+        """Prepare to load; with `tasks`, batches are without the targets of tasks that have no label in them.
+
+        Classes that are `ignored` are no labels of their task.
+        """
         self._tasks = tasks or {}
+        self._ignored = ignored or {}
         self._dataset = dataset
         self._sampler = sampler
         self._device = device
@@ -62,7 +67,7 @@ class Batches:
             batch_size=batch_size,
             sampler=sampler,
             num_workers=num_workers,
-            worker_init_fn=_leave_interrupts_to_parent,
+            worker_init_fn=_leave_stops_to_parent,
             generator=torch.Generator(),  # or each epoch would draw from the global one, on which dropout depends
             pin_memory=device.type == "cuda",
             persistent_workers=num_workers > 0,
@@ -72,19 +77,26 @@ class Batches:
         if hasattr(self._dataset, "set_epoch"):
             self._dataset.set_epoch(self._sampler.epoch, seed=self._sampler.seed)
         for inputs, found in self._loader:
-            targets = with_labels(found, self._tasks)
+            targets = with_labels(found, self._tasks, self._ignored)
             yield (
                 inputs.to(self._device, non_blocking=True),
                 {task: target.to(self._device, non_blocking=True) for task, target in targets.items()},
             )
 
 
-def with_labels(targets: Mapping[str, Tensor], tasks: Mapping[str, TaskSpec]) -> Mapping[str, Tensor]:
+def with_labels(
+    targets: Mapping[str, Tensor], tasks: Mapping[str, TaskSpec], ignored: Mapping[str, Collection[int]]
+) -> Mapping[str, Tensor]:
     """Return the targets without those of `tasks` that have no label in this batch; all where no task has one.
 
     Such a task is absent. Its loss would be 0, which a weighting by losses would take for a task that is solved.
+    Classes of a task that are `ignored` are no labels: its loss leaves their elements out.
     """
-    unlabelled = {task for task, spec in tasks.items() if task in targets and not labelled(spec, targets[task]).any()}
+    unlabelled = {
+        task
+        for task, spec in tasks.items()
+        if task in targets and not labelled(spec, targets[task], ignored.get(task, ())).any()
+    }
     return {task: target for task, target in targets.items() if task not in unlabelled} or targets
 
 
@@ -123,6 +135,7 @@ def _cut(batch: Batch, parts: int) -> list[Batch]:
     ]
 
 
-def _leave_interrupts_to_parent(worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the terminal sends it to all processes, and training finishes its step first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_stops_to_parent(worker: int) -> None:
+    """Ignore Ctrl-C and SIGTERM in a worker: they may go to all processes, and training finishes its step first."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)

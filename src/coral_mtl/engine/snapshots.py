@@ -1,12 +1,11 @@
 """Weights kept along the way, and what they predict together with the last ones (Huang et al. 2017)."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from math import log
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import log_softmax, logsigmoid
 
 from coral_mtl.data.tasks import TaskKind, TaskSpec
@@ -40,11 +39,8 @@ class Snapshots:
             self._kept[epoch] = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
     def ensemble(self) -> "Ensemble":
-        """Return the models of all weights kept so far, with the present model as the last."""
-        members = [deepcopy(self._model) for _ in self._kept]
-        for member, weights in zip(members, self._kept.values(), strict=True):
-            member.load_state_dict(weights)
-        return Ensemble([*members, self._model], self._kinds)
+        """Return what the model predicts with all weights kept so far, those of the present among them."""
+        return Ensemble(self._model, tuple(self._kept.values()), self._kinds)
 
     def state_dict(self) -> dict[int, Weights]:
         """The weights, by epoch."""
@@ -56,17 +52,27 @@ class Snapshots:
 
 
 class Ensemble(nn.Module):
-    """Predicts the mean of what its members predict: of probabilities, where predictions are logits."""
+    """Predicts the mean of what a model predicts with several weights: of probabilities, where it predicts logits.
 
-    def __init__(self, members: Sequence[nn.Module], kinds: Mapping[str, TaskKind]) -> None:
+    The weights are put into the one model in turn, so that it need not be copied, and a GPU holds one set more.
+    """
+
+    def __init__(self, model: nn.Module, kept: Sequence[Weights], kinds: Mapping[str, TaskKind]) -> None:
+        """Take the weights that are there beside those that the model has."""
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.model = model
+        self.kept = tuple(kept)
         self.kinds = dict(kinds)
 
-    def forward(self, inputs: Any) -> dict[str, Tensor]:
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """Return the mean prediction of each task, in the form that its kind has."""
-        predictions = [member(inputs) for member in self.members]
+        with_kept = (functional_call(self.model, _on(inputs.device, each), (inputs,)) for each in self.kept)
+        predictions = [*with_kept, self.model(inputs)]
         return {task: mean_prediction(kind, [each[task] for each in predictions]) for task, kind in self.kinds.items()}
+
+
+def _on(device: torch.device, weights: Weights) -> Weights:
+    return {name: tensor.to(device) for name, tensor in weights.items()}
 
 
 def mean_prediction(kind: TaskKind, predictions: Sequence[Tensor]) -> Tensor:
