@@ -35,8 +35,19 @@ def within(module: str, rooms: tuple[str, ...]) -> bool:
 
 
 ORDER = (
-    *("errors", "options", "registry", "atomic", "kinds", "documents", "schedules", "config", "parameters"),
-    *("data", "models", "losses", "metrics", "inference", "constraints", "engine", "solving", "diagnostics"),
+    *("errors", "unreadable", "options", "registry", "atomic", "kinds", "documents", "schedules", "config"),
+    *(
+        "parameters",
+        "data",
+        "models",
+        "losses",
+        "metrics",
+        "inference",
+        "constraints",
+        "engine",
+        "solving",
+        "diagnostics",
+    ),
     *("restraining", "trackers", "experiment", "running", "evaluation", "strategy_catalogue", "strategy_figures"),
     *("study", "bench", "report", "documentation", "cli", "__main__"),
 )

@@ -29,7 +29,7 @@ from coral_mtl.engine.wrappers import ClippedDirection, WeightAveraging
 from coral_mtl.errors import ConfigError
 from coral_mtl.inference import Inference
 from coral_mtl.losses.objective import Objective
-from coral_mtl.metrics import MetricSet
+from coral_mtl.metrics import Metrics
 from coral_mtl.options import options_of
 from coral_mtl.parameters import Rule, Treatment, apply_rules, matching_names
 from coral_mtl.registry import takes_augmentations
@@ -56,7 +56,7 @@ class Experiment:
     objective: Objective
     engine: Engine
     optimizer: ScheduledOptimizer
-    metrics: MetricSet
+    metrics: Metrics
     inference: Inference
     total_steps: int
     restraints: Restraints

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Gt, Interval
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from coral_mtl.errors import CoralError
 
@@ -25,6 +25,13 @@ NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 ProperFraction = Annotated[float, Interval(ge=0, lt=1)]
 OpenFraction = Annotated[float, Interval(gt=0, lt=1)]
+
+
+class MaybeFolder(str):
+    """A folder where there is one of this path, else the name of something on a server."""
+
+
+FolderOrName = Annotated[str, AfterValidator(MaybeFolder)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ models: Registry = Registry("model", packages=("coral_mtl.models",))
 losses: Registry = Registry("loss", packages=("coral_mtl.losses",))
 augmentations: Registry = Registry("augmentation", packages=("coral_mtl.data.segmentation",))
 metrics: Registry = Registry("metric set", packages=("coral_mtl.metrics",))
+"""Of classes built as `cls(tasks, *, options)`, whose instances are what metrics/protocol.py says."""
 inference: Registry = Registry("inference", packages=("coral_mtl.inference",))
 optimizers: Registry = Registry("optimizer", packages=("coral_mtl.engine.optimizer",))
 schedules: Registry = Registry("schedule", packages=("coral_mtl.schedules",))

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from coral_mtl.config import load_config
+from coral_mtl.config import dump_config, load_config
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.engine.observation import Decision, Needs
 from coral_mtl.engine.strategy import GradientStrategy, LossWeighting
@@ -120,6 +120,27 @@ def test_relative_paths_anywhere_in_params_count_from_the_file(write, probe):
         "a": [Path.cwd() / "deep" / "x.csv", Path("/y.csv")],
         "b": [Path.cwd() / "z.csv"],
     }
+
+
+def test_what_is_a_folder_or_a_name_counts_from_the_file_where_it_is_a_folder_there(write):
+    text = "data: {type: OverlappingDigits}\nmodel: {type: SegFormerBaseline, params: {pretrained: %s}}\n"
+    for folder in ("deep/weights", "weights", "other"):
+        Path(folder).mkdir(parents=True)
+    found = {
+        name: load_config(write(text % name, "deep/reef.yaml")).model.params["pretrained"]
+        for name in ("weights", "../other", "other", "nvidia/mit-b0", "null")
+    }
+    assert found == {
+        "weights": str(Path.cwd() / "deep" / "weights"),
+        "../other": str(Path.cwd() / "other"),
+        "other": "other",
+        "nvidia/mit-b0": "nvidia/mit-b0",
+        "null": None,
+    }
+    again = write(dump_config(load_config(write(text % "weights", "deep/reef.yaml"))), "run/config.yaml")
+    assert load_config(again).model.params["pretrained"] == found["weights"]
+    given = load_config(write(text % "null", "deep/reef.yaml"), ["model.params.pretrained=weights"])
+    assert given.model.params["pretrained"] == str(Path.cwd() / "weights")
 
 
 def test_pcgrad_on_a_gradient_strategy_is_an_error_that_says_why(complaints, advice, probe):

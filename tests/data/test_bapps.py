@@ -63,6 +63,22 @@ def test_batches_are_collated(folder):
     assert targets["judge"].tolist() == [0.0, 0.5, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("judge/000002.npy", b"", "is no array of numbers"),
+        ("judge/000002.npy", b"PK\x03\x04" + bytes(100), "is no array of numbers"),
+        ("p0/000009.npy", b"", "is no array of numbers"),
+        ("ref/000002.png", b"", "is no image"),
+        ("ref/000002.png", b"\x89PNG\r\n\x1a\n" + bytes(9), "is no image"),
+    ],
+)
+def test_a_damaged_file_is_named(folder, file, content, told):
+    (folder / file).write_bytes(content)
+    with pytest.raises(DataError, match=f"{file} {told}"):
+        list(JudgedTriplets(folder))
+
+
 def test_a_file_without_a_counterpart_is_named(folder):
     (folder / "p1" / "000009.png").unlink()
     (folder / "judge" / "000010.npy").unlink()

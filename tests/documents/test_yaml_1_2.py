@@ -1,4 +1,5 @@
 import math
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -27,6 +28,15 @@ def broken(text):
     with pytest.raises(ConfigErrors) as caught:
         parse(text, place)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ("{a: ", "}")])
+def test_a_document_is_no_deeper_than_can_be_read(opened, closed):
+    assert "nested too deep" in broken(f"key: {opened * 3000}{closed * 3000}")
+    assert value(f"key: {opened * 100}{closed * 100}")
+    for depth in range(250, 500, 7):  # around the deepest that can be
+        with suppress(ConfigErrors):
+            value(f"key: {opened * depth}{closed * depth}")
 
 
 @pytest.mark.parametrize(

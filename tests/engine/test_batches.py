@@ -55,13 +55,20 @@ NONE = {"genus": torch.full((2,), -100), "fish": torch.full((2, 4, 4), 255)}
 
 
 def test_a_task_without_a_label_in_a_batch_is_absent_from_it():
-    assert with_labels(LABELS, TASKS) == LABELS
-    assert with_labels(LABELS | {"fish": NONE["fish"]}, TASKS) == {"genus": LABELS["genus"]}
-    assert with_labels({"genus": NONE["genus"], "depth": LABELS["fish"]}, TASKS) == {"depth": LABELS["fish"]}
+    assert with_labels(LABELS, TASKS, {}) == LABELS
+    assert with_labels(LABELS | {"fish": NONE["fish"]}, TASKS, {}) == {"genus": LABELS["genus"]}
+    assert with_labels({"genus": NONE["genus"], "depth": LABELS["fish"]}, TASKS, {}) == {"depth": LABELS["fish"]}
+
+
+def test_a_task_with_labels_that_its_loss_ignores_is_absent_too():
+    genus, fish = ({task: LABELS[task]} for task in LABELS)
+    assert with_labels(LABELS, TASKS, {"fish": [0]}) == genus
+    assert with_labels(LABELS, TASKS, {"fish": [1], "genus": [0, 1]}) == LABELS
+    assert with_labels(LABELS, TASKS, {"genus": [0, 2]}) == fish
 
 
 def test_a_batch_without_any_label_stays_as_it_is():
-    assert with_labels(NONE, TASKS) == NONE
+    assert with_labels(NONE, TASKS, {}) == NONE
 
 
 def test_batches_look_for_labels_of_the_tasks_that_they_are_told():

@@ -70,6 +70,13 @@ def test_damaged_files_are_refused(tmp_path, content):
         load_checkpoint(tmp_path / "last.pt")
 
 
+def test_nobody_is_told_to_run_what_a_file_says(tmp_path):
+    torch.save({"format": 1, "path": tmp_path}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="holds something else than tensors") as caught:
+        load_checkpoint(tmp_path / "last.pt")
+    assert "weights_only" not in str(caught.value)
+
+
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.999])
 def test_a_cut_checkpoint_is_refused(tmp_path, cut):
     save_checkpoint(tmp_path / "last.pt", {"weights": torch.randn(1000)})

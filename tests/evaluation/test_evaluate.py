@@ -1,17 +1,30 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from coral_mtl.config import load_config
 from coral_mtl.engine.checkpoint import load_checkpoint, save_checkpoint
 from coral_mtl.errors import CheckpointError, ConfigError, MissingExtraError
 from coral_mtl.evaluation import evaluate as module
 from coral_mtl.evaluation.evaluate import evaluate, inference_of
+from coral_mtl.experiment import build_experiment
 from coral_mtl.inference import SlidingWindow, WholeImage
+from coral_mtl.running.run import Run
+
+GAP = """
+name: gap
+data: {type: KnownOptimum, batch_size: 1, params: {train_size: 3}}
+model: {type: LinearMap}
+loss: {type: LogisticLoss}
+metrics: {type: OptimalityGap}
+trainer: {epochs: 1, device: cpu, model_selection_metric: tasks.votes.gap, metric_mode: min, output_dir: run}
+"""
 
 
 def lines_of(path):
@@ -145,6 +158,23 @@ def test_another_folder_is_taken_unless_it_holds_something_else(run, tmp_path):
     assert (run / "checkpoints/last.pt").exists()
 
 
+def test_the_current_folder_can_be_the_one_to_write(digits, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert evaluate(digits, output=Path()).folder == tmp_path / "here"
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["report.json"]
+
+
+def test_other_metrics_than_ours_are_enough(tmp_path):
+    """OptimalityGap has the methods of every set of metrics, and nothing else."""
+    (tmp_path / "run.yaml").write_text(GAP)
+    run = Run.create(build_experiment(load_config(tmp_path / "run.yaml")), command=["test"])
+    run.train()
+    found = evaluate(run.folder.path)
+    assert found.report["metrics"] == recorded(run.folder.path, best=True)["metrics"]
+    assert set(found.report["metrics"]) == {f"tasks.votes.{figure}" for figure in ("gap", "violation", "zeros")}
+
+
 def test_the_training_split_can_be_measured_too(run):
     found = evaluate(run, split="train", overlays=1)
     assert found.report["settings"]["images"] == 6
@@ -163,7 +193,7 @@ def test_a_checkpoint_of_another_run_or_none_is_refused(run):
     with pytest.raises(CheckpointError, match="of the run another"):
         evaluate(run)
     (run / "checkpoints/best.pt").unlink()
-    with pytest.raises(CheckpointError, match="no checkpoint here"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint here: .*no best.*\n.*--checkpoint last"):
         evaluate(run)
     assert evaluate(run, checkpoint="last", overlays=0).report["settings"]["checkpoint"] == "last"
 

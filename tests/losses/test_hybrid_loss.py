@@ -118,6 +118,20 @@ def test_an_ignored_class_is_one_of_the_task_or_its_own(index):
     HybridLoss(TASKS, ignore_index=index)
 
 
+@BOTH
+def test_the_classes_that_are_left_out_are_told_by_task(loss):
+    weights = {"class_weights": [1.0, 0.0, 2.0, 0.0]}
+    assert loss(TASKS).ignored_by_task == {"genus": (), "health": ()}
+    own = {"health": {"ignore_index": None, **weights}}
+    assert loss(TASKS, ignore_index=1, task_specific=own).ignored_by_task == {"genus": (1,), "health": ()}
+    own["health"]["hybrid_alpha"] = 1.0
+    told = loss(TASKS, ignore_index=0, task_specific=own)
+    assert told.ignored_by_task == {"genus": (0,), "health": (1, 3)}
+    logits, target = two_tasks()
+    target["genus"][:], target["health"][:] = 0, torch.tensor([1, 3, 3, 1, IGNORE])
+    assert [term.item() for term in told(logits, target).values()] == [0.0, 0.0]
+
+
 def test_other_kinds_of_tasks():
     tasks = {**TASKS, "cover": TaskSpec("regression", 1), "site": TaskSpec("classification", 3)}
     with pytest.raises(ConfigError, match=r"'cover' is a regression task\n    take CompositeHierarchical"):

@@ -75,6 +75,13 @@ def test_focal(peer):
     torch.testing.assert_close(focal(G, VOTES, **options), exact(peer["soft_each"]), **CLOSE)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_gradient_of_focal_is_finite_however_sure_a_prediction_is(gamma):
+    logits = torch.tensor([20.0, 200.0, -200.0, 200.0], requires_grad=True)
+    focal(logits, torch.tensor([1.0, 1.0, 0.0, 0.0]), gamma=gamma, alpha=None).sum().backward()
+    assert logits.grad.tolist() == pytest.approx([0.0, 0.0, 0.0, 1.0], abs=1e-8)
+
+
 def lowest_at(loss, votes):
     """The probability at which a loss of these votes is lowest."""
     probabilities = torch.linspace(0.001, 0.999, 999, dtype=torch.float64)

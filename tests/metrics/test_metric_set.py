@@ -117,6 +117,22 @@ def test_a_diverged_task_is_not_left_out():
     assert not math.isnan(figures["tasks.sky.r2"])
 
 
+@pytest.mark.parametrize("size", [1, 10])
+def test_a_model_that_predicts_no_number_has_no_accuracy(size):
+    metrics = MetricSet({"genus": TASKS["genus"]})
+    logits, labels = torch.zeros(size, 4), torch.zeros(size, dtype=torch.long)
+    logits[0] = math.nan
+    metrics.update({"genus": logits}, {"genus": labels})
+    assert all(math.isnan(figure) for figure in metrics.compute().values())
+
+
+def test_what_is_predicted_where_there_is_no_label_is_of_no_interest():
+    metrics = MetricSet({"genus": TASKS["genus"]})
+    logits = torch.tensor([[math.nan] * 4, [0.0, 0.0, 9.0, 0.0]])
+    metrics.update({"genus": logits}, {"genus": torch.tensor([UNLABELLED, 2])})
+    assert metrics.compute()["tasks.genus.accuracy"] == 1.0
+
+
 def test_r2_keeps_its_digits_beside_a_large_mean():
     generator = torch.Generator().manual_seed(3)
     target = 1e9 + torch.randn(1000, 1, generator=generator, dtype=torch.float64)

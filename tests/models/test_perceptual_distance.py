@@ -144,9 +144,10 @@ def test_weights_that_cannot_be_had(tmp_path, monkeypatch):
         load_lpips_weights(distance, "alex", path=saved_weights(tmp_path, [3, 4], "weight{}")[0])
     with pytest.raises(DataError, match="does not hold linear weights of lpips"):
         load_lpips_weights(distance, "alex", path=tmp_path / "none.pth")
-    (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(DataError, match="does not hold linear weights of lpips"):
-        load_lpips_weights(distance, "alex", path=tmp_path / "text.pth")
+    for content in ("no weights", ""):
+        (tmp_path / "text.pth").write_text(content)
+        with pytest.raises(DataError, match="does not hold linear weights of lpips"):
+            load_lpips_weights(distance, "alex", path=tmp_path / "text.pth")
     monkeypatch.setattr(lpips_weights, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install --no-deps lpips"):
         load_lpips_weights(distance, "alex")

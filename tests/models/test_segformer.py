@@ -83,13 +83,15 @@ def test_weights_that_are_not_there(tmp_path, monkeypatch):
         small("SegFormerBaseline", pretrained="nobody/has-this")
 
 
-@pytest.mark.parametrize("damage", ["cut off", "garbage", "code"])
+@pytest.mark.parametrize("damage", ["cut off", "garbage", "code", "empty"])
 def test_weights_that_are_damaged_or_more_than_tensors(weights, tmp_path, damage):
     folder, _ = weights
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     good = (folder / "model.safetensors").read_bytes()
     if damage == "code":
         torch.save({"stages.0": tmp_path}, tmp_path / "pytorch_model.bin")
+    elif damage == "empty":
+        (tmp_path / "pytorch_model.bin").write_bytes(b"")
     else:
         (tmp_path / "model.safetensors").write_bytes(good[: len(good) // 2] if damage == "cut off" else b"garbage")
     with pytest.raises(ConfigError, match="that folder gives none that can be read"):

@@ -58,6 +58,31 @@ def test_it_starts_from_the_old_weights_averages_and_best(parent, tmp_path):
     assert all(torch.equal(best[0][name], tensor) for name, tensor in best[1].items())
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["trainer.model_selection_metric=global.loss", "trainer.metric_mode=min"],
+        ["trainer.model_selection_metric=tasks.left.accuracy"],
+    ],
+)
+def test_figures_of_another_metric_are_not_compared(tmp_path, other):
+    plateau = "optimizer.plateau={factor: 0.5, patience: 2}"
+    stage = "trainer.stages=[{begin: 0.3, rollback: {margin: 0.0, lr_factor: 0.5, at_most: 3}}]"
+    parent = start(tmp_path / "parent", "Equal", "{}", ADAMW, "trainer.val_frequency=1", plateau, stage)
+    parent.train()
+    before = state(parent)["controllers"]
+    assert None not in (before["selection"]["best"], before["plateau"]["mark"], before["stages"]["best"])
+    run = forked(parent, tmp_path, "trainer.epochs=4", *other)
+    begun = state(run)["controllers"]
+    assert begun["selection"] == {"best": None, "mark": None, "stale": 0}
+    assert begun["plateau"] == before["plateau"] | {"mark": None, "stale": 0}
+    assert begun["stages"] == before["stages"] | {"best": None, "weights": None}
+    assert not (run.folder.checkpoints / "best.pt").exists()
+    run.train()
+    assert state(run, "best.pt")["step"] == 48
+    assert state(run)["controllers"]["selection"]["best"] == state(run)["controllers"]["plateau"]["mark"]
+
+
 def test_averages_follow_their_parameters_into_other_groups(parent, tmp_path):
     rules = "parameters=[{pattern: trunk.*, weight_decay: 0.0}]"
     run = forked(parent, tmp_path, "trainer.epochs=5", rules)

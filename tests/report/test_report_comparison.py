@@ -9,6 +9,7 @@ from simulated_folders import run_folder, run_folders
 
 from coral_mtl.diagnostics.strict import dumps
 from coral_mtl.errors import DataError
+from coral_mtl.report import groups, runs
 from coral_mtl.report.comparison import read_comparison
 from coral_mtl.report.runs import read_runs
 from coral_mtl.study.compare import COMPARISON, SCHEMA
@@ -90,7 +91,19 @@ def test_a_newer_one_and_an_empty_one_are_told(tmp_path):
         read_runs([tmp_path])
 
 
-def test_it_is_reported_by_itself(tmp_path):
-    folder = comparison(tmp_path / "one")
-    with pytest.raises(DataError, match="a comparison is reported by itself"):
-        read_runs([folder, run_folder(tmp_path / "two", records=5)])
+def test_of_many_runs_the_first_of_each_strategy_are_drawn_and_all_are_told(tmp_path, monkeypatch):
+    folder = comparison(tmp_path)
+    assert "Curves are of the first" not in Page.of(folder).text
+    for module in (groups, runs):
+        monkeypatch.setattr(module, "MOST_RUNS", 5)
+    page = Page.of(folder)
+    assert "Curves are of the first 2 runs of each strategy; verdict and tables are of all runs." in page.text
+    assert "6 runs, 2 strategies" in page.text
+    line = page.charts["loss-0"]["lines"][0]
+    losses = [
+        json.loads((folder / f"runs/Equal_s{seed}/loss_diagnostics.jsonl").read_text().splitlines()[7])
+        for seed in (0, 1)
+    ]
+    expected = sum(record["unweighted_losses"]["genus"] for record in losses) / 2
+    assert line["m"][7] == pytest.approx(expected, rel=1e-3)
+    assert "Equal(x=1) 3 40" in page.section("results")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from pages import Page
@@ -10,8 +11,13 @@ from simulated_runs import healthy, write
 
 from coral_mtl.errors import DataError
 from coral_mtl.report import runs as reading
+from coral_mtl.report.groups import grouped
+from coral_mtl.report.pictures import scatter
 from coral_mtl.report.report import write_report
 from coral_mtl.report.runs import read_runs
+from coral_mtl.report.summary import change
+
+FAILURE = {"type": "TrainingError", "message": "step 20: 20 steps in a row were skipped"}
 
 
 def test_a_torn_last_line_is_told(tmp_path):
@@ -95,9 +101,48 @@ def test_figures_that_are_not_finite_leave_gaps_and_a_finding(tmp_path):
 
 
 def test_more_runs_than_a_page_can_show_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_MOST_RUNS", 3)
+    monkeypatch.setattr(reading, "MOST_RUNS", 3)
     with pytest.raises(DataError, match="more than 3 runs"):
         read_runs(run_folders(tmp_path, ("Equal", "NashMTL"), (0, 1), records=5))
+
+
+def test_a_comparison_beside_runs_is_told_and_left_out(tmp_path):
+    runs = run_folders(tmp_path, ("Equal", "NashMTL"), (0, 1), records=5)
+    (tmp_path / "compared").mkdir()
+    (tmp_path / "compared" / "comparison.json").write_text("{}")
+    for study in ("study", "compared"):
+        (tmp_path / study).mkdir(exist_ok=True)
+    found = read_runs(sorted(path for path in tmp_path.iterdir()))
+    assert {run.path for run in found.runs} == set(runs)
+    assert [line.partition("\n")[0] for line in found.left_out] == [
+        f"{tmp_path / 'compared'}: a comparison is reported by itself",
+        f"{tmp_path / 'study'}: this folder holds no loss_diagnostics.jsonl",
+    ]
+
+
+def test_a_run_is_called_by_its_folder_however_it_is_named(tmp_path, monkeypatch):
+    run = run_folder(tmp_path / "run", records=5)
+    monkeypatch.chdir(run)
+    assert write_report([Path()]).page.resolve() == run / "report.html"
+    assert f"trainer.output_dir={run}_again" in (run / "report.html").read_text()
+
+
+def test_the_last_validation_of_a_run_that_failed_is_no_result(tmp_path):
+    runs = run_folders(tmp_path, ("Equal", "NashMTL"), (0, 1, 2), records=30)
+    facts = json.loads((runs[5] / "run.json").read_text())
+    (runs[5] / "run.json").write_text(json.dumps(facts | {"status": "failed", "failure": FAILURE}))
+    lines = (runs[5] / "metrics.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    last["metrics"] = dict.fromkeys(last["metrics"], 1000.0)
+    (runs[5] / "metrics.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    equal, nash = grouped(read_runs(runs).runs)
+    assert [len(group.metric("global.score")) for group in (equal, nash)] == [3, 2]
+    assert change(nash, equal, "global.score").changes.values == pytest.approx((0.15, 0.15))
+    assert sum(not point.label for point in scatter([equal, nash], "global.score").points) == 5
+    page = Page.of(*runs)
+    assert "NashMTL 3, 1 failed 30" in page.section("results")
+    assert "over the runs that did not fail" in page.section("results")
+    assert page.section("results").count("1000") == page.section("results").partition("All metrics")[2].count("1000")
 
 
 def test_a_damaged_run_file_is_told(tmp_path):

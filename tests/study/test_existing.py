@@ -38,6 +38,19 @@ def test_fair_runs_are_compared_without_a_word(runs):
     assert result.verdict.kind in ("clear winner", "no clear winner")
 
 
+def test_comparisons_and_studies_beside_the_runs_are_left_out_and_told(runs, tmp_path):
+    fair = [runs(strategy, seed) for strategy in ("MGDA", "Equal") for seed in SEEDS]
+    for name in ("comparison.json", "study.sqlite"):
+        (tmp_path / name.partition(".")[0]).mkdir()
+        (tmp_path / name.partition(".")[0] / name).touch()
+    others = [tmp_path / "comparison", tmp_path / "study"]
+    result = compare_runs([others[0], *fair, others[1]])
+    assert len(result.rows) == 2
+    assert [note.rpartition(": ")[2] for note in result.notes] == [str(other) for other in others]
+    with pytest.raises(ConfigError, match=r"no run is named.*\n.*left out.*comparison\n.*left out.*study"):
+        compare_runs(others)
+
+
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [

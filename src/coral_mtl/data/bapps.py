@@ -12,6 +12,7 @@ from coral_mtl import registry
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.errors import ConfigError, DataError, MissingExtraError
 from coral_mtl.options import PositiveInt
+from coral_mtl.unreadable import UNREADABLE, reason
 
 Item = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
@@ -110,10 +111,7 @@ class JudgedTriplets(Dataset[Item]):
         """Return (3, H, W) in [-1, 1]."""
         from PIL import Image  # noqa: PLC0415 (an optional extra)
 
-        try:
-            pixels = Image.fromarray(_bytes(file)) if file.suffix == ".npy" else Image.open(file).convert("RGB")
-        except OSError as problem:  # of which pillow's own are
-            raise DataError(f"{file} is no image: {problem}") from problem
+        pixels = Image.fromarray(_bytes(file)) if file.suffix == ".npy" else _picture(file)
         if self.size is not None and pixels.size != (self.size, self.size):
             pixels = pixels.resize((self.size, self.size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(pixels, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1.0
@@ -178,9 +176,18 @@ def _bytes(file: Path) -> np.ndarray[Any, Any]:
     return values
 
 
+def _picture(file: Path) -> Any:
+    from PIL import Image  # noqa: PLC0415 (an optional extra)
+
+    try:
+        return Image.open(file).convert("RGB")
+    except UNREADABLE as problem:
+        raise DataError(f"{file} is no image: {reason(problem)}") from problem
+
+
 def _array(file: Path) -> np.ndarray[Any, Any]:
     try:
         values: np.ndarray[Any, Any] = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as problem:
-        raise DataError(f"{file} is no array of numbers: {problem}") from problem
+    except UNREADABLE as problem:
+        raise DataError(f"{file} is no array of numbers: {reason(problem)}") from problem
     return values

@@ -81,16 +81,17 @@ def parse(text: str, place: Callable[[int, int], Place], path: KeyPath = ()) -> 
     Return its tree and what is wrong with it short of its syntax; raise ConfigErrors where the syntax is broken. An
     empty text is null.
     """
+    tree = _Tree(place)
     try:
-        root = _Loader(text).get_single_node()
+        return tree.node(_Loader(text).get_single_node(), place(1, 1), path), tree.problems
+    except RecursionError:
+        raise ConfigErrors([Problem(place(1, 1), path, "lists or mappings are nested too deep to be read")]) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigErrors([_syntax_problem(error, place)]) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = place(before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1)
         raise ConfigErrors([Problem(where, (), f"character U+{error.character:04X} is not allowed in YAML")]) from None
-    tree = _Tree(place)
-    return tree.node(root, place(1, 1), path), tree.problems
 
 
 def write(value: Any) -> str:

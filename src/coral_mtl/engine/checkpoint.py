@@ -1,6 +1,5 @@
 """Checkpoints: the whole state of a run in one file, written so that no crash can leave half of one."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from coral_mtl.atomic import atomic_writing
 from coral_mtl.documents.settings import changes, told
 from coral_mtl.errors import CheckpointError
+from coral_mtl.unreadable import UNREADABLE, reason
 
 FORMAT = 1
 
@@ -34,10 +34,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: there is no checkpoint here\n    train again, or name another run folder")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as problem:
-        reason = (str(problem) or type(problem).__name__).splitlines()[0]
+    except UNREADABLE as problem:
         raise CheckpointError(
-            f"{path}: cannot read this checkpoint: {reason}\n"
+            f"{path}: cannot read this checkpoint: {reason(problem)}\n"
             "    it is damaged or was not written by coral-mtl; take another checkpoint of this run, or train again"
         ) from problem
     found = state.get("format") if isinstance(state, dict) else None
@@ -88,7 +87,13 @@ class Checkpoints:
         Raises:
             CheckpointError: it is missing, damaged, or of another run or configuration.
         """
-        return self._load(self.folder / "best.pt")
+        path = self.folder / "best.pt"
+        if not path.exists() and self.exist():
+            raise CheckpointError(
+                f"{path}: there is no checkpoint here: the run has no best validation so far\n"
+                "    take its last checkpoint: coral-mtl evaluate RUN --checkpoint last"
+            )
+        return self._load(path)
 
     def _load(self, path: Path) -> dict[str, Any]:
         state = load_checkpoint(path)

@@ -66,10 +66,19 @@ class Controllers:
         """What all reductions so far multiply learning rates by."""
         return self.stages.factor * (self.plateau.factor if self.plateau else 1.0)
 
-    def fork(self, step: int) -> None:
-        """Begin in the middle of another run, after `step` steps, with stages, patience and rates of its own."""
+    def fork(self, step: int, *, other_metric: bool) -> None:
+        """Begin in the middle of another run, after `step` steps, with stages, patience and rates of its own.
+
+        With `other_metric` no figure of the selection metric so far counts for anything; reductions of the learning
+        rates stay.
+        """
         self.stages.skip_to(step)
         self.selection.forgive()
+        if other_metric:
+            self.selection.best = None
+            self.stages.forget()
+            if self.plateau:
+                self.plateau.forget()
         self._optimizer.rescale(self.scale)
 
     def state_dict(self) -> dict[str, Any]:

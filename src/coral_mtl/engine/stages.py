@@ -65,8 +65,12 @@ class Stages:
             done.append("optimiser reset")
         self._rollbacks = 0
         if not (stage.restore_best and stage.rollback):  # or else the restored weights are the first to fall back on
-            self._best, self._weights = None, None
+            self.forget()
         return ", ".join(done)
+
+    def forget(self) -> None:
+        """Take the next validation as the first of the stage."""
+        self._best, self._weights = None, None
 
     def skip_to(self, step: int) -> None:
         """Take the stages that began before optimiser step `step` as begun."""

@@ -26,7 +26,7 @@ from coral_mtl.engine.validation import validate
 from coral_mtl.errors import ConfigError, TrainingError
 from coral_mtl.inference import Inference, WholeImage
 from coral_mtl.losses.objective import Objective
-from coral_mtl.metrics import MetricSet
+from coral_mtl.metrics import Metrics
 from coral_mtl.parameters import Treatment, keep_frozen_in_eval
 
 
@@ -53,7 +53,7 @@ class Trainer:
         optimizer: ScheduledOptimizer,
         data: Splits,
         *,
-        metrics: MetricSet,
+        metrics: Metrics,
         settings: Settings,
         batch_size: int,
         num_workers: int = 0,
@@ -110,7 +110,9 @@ class Trainer:
         self.sampler = ResumableSampler(len(data.train), seed=seed)  # type: ignore[arg-type]
         in_order = ResumableSampler(len(data.validation), shuffle=False)  # type: ignore[arg-type]
         batches = partial(Batches, num_workers=num_workers, device=self.device)
-        self._training = batches(data.train, self.sampler, batch_size=batch_size, tasks=metrics.tasks)
+        self._training = batches(
+            data.train, self.sampler, batch_size=batch_size, tasks=metrics.tasks, ignored=objective.ignored_by_task
+        )
         self._validation = batches(data.validation, in_order, batch_size=validation_batch_size or batch_size)
         self._inference = inference or WholeImage()
         self._batch_size = batch_size

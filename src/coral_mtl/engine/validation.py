@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from coral_mtl.engine.batches import Batch
 from coral_mtl.engine.precision import Precision
 from coral_mtl.inference import Inference
-from coral_mtl.metrics import MetricSet
+from coral_mtl.metrics import Metrics
 
 
 @torch.no_grad()
 def validate(
     model: nn.Module,
     batches: Iterable[Batch],
-    metrics: MetricSet,
+    metrics: Metrics,
     *,
     precision: Precision,
     inference: Inference,

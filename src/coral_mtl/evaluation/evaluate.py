@@ -91,7 +91,7 @@ def evaluate(
     _refuse_idle(tasks, overlays=overlays, surface=surface, workers=workers)
     dataset = getattr(trained.experiment.data, split)
     inference = inference or trained.experiment.inference
-    target = output or run / FOLDER
+    target = run / FOLDER if output is None else output.resolve()
     with evaluation_folder(target) as folder, ExitStack() as stack:
         observers: list[ImageObserver] = []
         measured = None

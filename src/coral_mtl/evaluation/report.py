@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from coral_mtl.evaluation.trained import TrainedRun
+from coral_mtl.metrics import MetricSet
 from coral_mtl.metrics.segmentation.level_metrics import LevelMetrics
 from coral_mtl.metrics.segmentation.task_metrics import SegmentationMetrics
 
@@ -20,7 +21,6 @@ def report_of(trained: TrainedRun, settings: Mapping[str, Any], surface: Mapping
         surface: averages of the surface metrics by task; None where they were not asked for.
     """
     facts, metrics = trained.folder.facts, trained.experiment.metrics
-    segmented = {task: each for task, each in metrics.by_task.items() if isinstance(each, SegmentationMetrics)}
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "run": {name: facts.get(name) for name in ("id", "name", "strategy", "seed")} | {"step": trained.step},
@@ -29,11 +29,13 @@ def report_of(trained: TrainedRun, settings: Mapping[str, Any], surface: Mapping
         "environment": trained.environment,
         "metrics": metrics.compute(),
     }
-    if segmented:
+    if isinstance(metrics, MetricSet) and trained.segmentations:
         options = ("primary_tasks", "boundary_thickness", "calibration_bins")
         report["settings"] |= {"metrics": {name: getattr(metrics, name) for name in options}}
         report["classes"] = {
-            task: {name: _classes(level) for name, level in each.levels.items()} for task, each in segmented.items()
+            task: {name: _classes(level) for name, level in each.levels.items()}
+            for task, each in metrics.by_task.items()
+            if isinstance(each, SegmentationMetrics)
         }
     return report if surface is None else {**report, "surface": dict(surface)}
 

@@ -1,12 +1,14 @@
 """The loss of each labelled element, by the kind of its task: what training averages and validation sums up."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch.nn import functional
 
 from coral_mtl.data.tasks import TaskKind, TaskSpec
 from coral_mtl.errors import ConfigError, DataError
+
+_LEAST_DOUBT = 1e-12
 
 
 def element_losses(
@@ -26,11 +28,22 @@ def element_losses(
     )
 
 
-def labelled(task: TaskSpec, target: torch.Tensor) -> torch.Tensor:
-    """Return a mask shaped like `target`: which elements have a label."""
+def labelled(task: TaskSpec, target: torch.Tensor, ignored: Collection[int] = ()) -> torch.Tensor:
+    """Return a mask shaped like `target`: which elements have a label, and one that is not among the `ignored` ones."""
     if task.kind == "regression":
         return torch.ones_like(target, dtype=torch.bool)
-    return target != task.ignore_index
+    mask = target != task.ignore_index
+    for index in ignored:
+        mask = mask & (target != index)
+    return mask
+
+
+def power_of_doubt(doubt: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Return (1 - p)^gamma, the focal loss's factor, from doubt = 1 - p with the label's probability p.
+
+    Doubts below 1e-12 are taken for it: powers below 1 have an infinite slope at 0.
+    """
+    return doubt.clamp(min=_LEAST_DOUBT) ** gamma
 
 
 def in_full_precision(prediction: torch.Tensor) -> torch.Tensor:

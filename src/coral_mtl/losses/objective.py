@@ -15,8 +15,9 @@ class Objective:
     """A loss, as the engine sees it: named scalars, one for each task or one for each term.
 
     A loss with several terms for a task says so with `terms_by_task: {task: terms}`; one that can leave out terms takes
-    their names as `only=`. With `balance="tasks"`, L_task = sum_k w_k(step) L_k over its terms. A term whose weight is
-    exactly 0, or that nobody wants, is not evaluated.
+    their names as `only=`; one for which some classes are no labels says so with `ignored_by_task: {task: classes}`.
+    With `balance="tasks"`, L_task = sum_k w_k(step) L_k over its terms. A term whose weight is exactly 0, or that
+    nobody wants, is not evaluated.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Objective:
         by_task: Mapping[str, Collection[str]] = getattr(loss, "terms_by_task", {})
         self._groups = by_task if balance == "tasks" and by_task else {term: (term,) for term in loss.terms}
         self._weights = self._curves(weights or {}, run)
+        self.ignored_by_task: Mapping[str, Collection[int]] = getattr(loss, "ignored_by_task", {})
+        """Classes whose elements this loss leaves out: a batch with no other label of the task is without the task."""
         self._can_leave_out = "only" in inspect.signature(loss).parameters
 
     @property

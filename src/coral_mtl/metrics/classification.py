@@ -12,7 +12,8 @@ from coral_mtl.losses.elements import element_losses, labelled
 class ClassificationMetrics:
     """`accuracy`: share of labelled elements whose largest logit is the label's; `loss`: their mean cross-entropy.
 
-    The loss is without label smoothing, so that runs with and without it compare. Figures of no element are NaN.
+    The loss is without label smoothing, so that runs with and without it compare. Figures of no element are NaN,
+    and so are all figures where the logits of a labelled element are: the largest of them is none.
     """
 
     names: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
@@ -35,4 +36,5 @@ class ClassificationMetrics:
         """Return the figures over everything added so far."""
         if self.count == 0:
             return dict.fromkeys(self.names, math.nan)
-        return {"accuracy": self._correct / self.count, "loss": self._loss / self.count}
+        loss = self._loss / self.count
+        return {"accuracy": math.nan if math.isnan(loss) else self._correct / self.count, "loss": loss}

@@ -49,7 +49,11 @@ def contents(groups: Sequence[Group], material: Material, charts: Sections) -> d
         "groups": groups,
         "runs": material.runs,
         "charts": charts,
-        "told": [*material.left_out, *(oddities(groups) if isinstance(material.assessment, str) else ())],
+        "told": [
+            *material.left_out,
+            *(oddities(groups) if isinstance(material.assessment, str) else ()),
+            *_not_drawn(groups),
+        ],
         **_verdict(groups, material.assessment),
         "most_points": max((len(line.curve.buckets) for chart in charts.all() for line in chart.lines), default=0),
         "longest": max((chart.length for chart in charts.all()), default=1),
@@ -75,6 +79,13 @@ def contents(groups: Sequence[Group], material: Material, charts: Sections) -> d
 def _title(runs: Sequence[ReportedRun]) -> str:
     names = list(dict.fromkeys(str(run.facts.get("name") or run.path.name) for run in runs))
     return name(f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}", 120)
+
+
+def _not_drawn(groups: Sequence[Group]) -> Iterator[str]:
+    most = max(len(group.drawn) for group in groups)
+    if any(len(group.runs) > len(group.drawn) for group in groups):
+        runs = f"{most} runs" if most > 1 else "run"
+        yield f"Curves are of the first {runs} of each strategy; verdict and tables are of all runs."
 
 
 def _results(groups: Sequence[Group]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def scatter(groups: Sequence[Group], metric: str) -> Scatter | None:
         time, gain = times(group), spread(group.metric(metric))
         if time is not None and gain is not None:
             means.append((time.mean, gain.mean, colour, group.label))
-            found = [(run.milliseconds, run.last.get(metric)) for run in group.runs]
+            found = [(run.milliseconds, run.results.get(metric)) for run in group.runs]
             runs += [(x, y, colour) for x, y in found if x is not None and y is not None]
     if len(means) < 2:
         return None

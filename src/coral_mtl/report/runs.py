@@ -19,7 +19,8 @@ from coral_mtl.running.folder import CONFIG, METRICS, RUN
 from coral_mtl.running.settings import Settings, read_settings
 from coral_mtl.study.assessment import Assessment
 
-_MOST_RUNS = 64
+MOST_RUNS = 64
+"""Of which a page draws curves; more of them only a comparison may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,16 @@ class ReportedRun:
         return self.settings.get("seed", "")
 
     @property
+    def failed(self) -> bool:
+        """Whether training could not go on, so that its last validation is no result."""
+        return self.facts.get("status") == "failed"
+
+    @property
+    def results(self) -> Mapping[str, float]:
+        """The metrics of the last validation, none where the run failed."""
+        return {} if self.failed else self.last
+
+    @property
     def milliseconds(self) -> float | None:
         """Processor time of a step, or with a GPU time on the clock, validations included; None where not recorded."""
         usage = self.facts.get("usage") or {}
@@ -92,25 +103,27 @@ class Material:
 def read_runs(paths: Sequence[Path]) -> Material:
     """Read run folders, diagnostics files, which may hold several runs each, or one comparison.
 
-    A run that cannot be read is told and left out, so that one without records yet does not stand in the way of the
-    others.
+    What cannot be read is told and left out, so that a run without records yet does not stand in the way of the others,
+    nor a comparison in the folder of its configuration's runs.
 
     Raises:
-        DataError: no path could be read, there are more than 64 runs, or something beside a comparison.
+        DataError: no path could be read, or there are more than 64 runs that are no comparison.
     """
-    file = next((found for path in paths if (found := comparison_file(path))), None)
-    if file is not None and len(paths) > 1:
-        raise DataError(f"{file}: a comparison is reported by itself\n    name it alone, or runs alone")
+    paths = [path.resolve() for path in paths]
+    file = comparison_file(paths[0]) if len(paths) == 1 else None
     comparison = read_comparison(file) if file else None
     runs: list[ReportedRun] = []
     left_out: list[str] = []
     for path, label in (comparison.runs if comparison else dict.fromkeys(paths, "")).items():
+        if not comparison and comparison_file(path):
+            left_out.append(f"{path}: a comparison is reported by itself\n    name it alone, or runs alone")
+            continue
         try:
             runs += _runs_of(path, label)
         except DataError as problem:
             left_out.append(str(problem))
-        if len(runs) > _MOST_RUNS:
-            raise DataError(f"more than {_MOST_RUNS} runs, which no page can show\n    name fewer of them")
+        if len(runs) > MOST_RUNS and not comparison:
+            raise DataError(f"more than {MOST_RUNS} runs, which no page can show\n    name fewer of them")
     if not runs:
         raise DataError("\n".join(left_out))
     if comparison:

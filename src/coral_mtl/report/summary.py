@@ -148,4 +148,4 @@ def oddities(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _by_seed(group: Group, metric: str) -> dict[str, float]:
-    return {run.seed: run.last[metric] for run in group.runs if run.seed and metric in run.last}
+    return {run.seed: run.results[metric] for run in group.runs if run.seed and metric in run.results}

@@ -32,6 +32,14 @@ _FIXED = (
     "constraints",
 )
 """What the state of a run belongs to, so that a fork cannot change it."""
+_MEASURE = (
+    "trainer.model_selection_metric",
+    "trainer.metric_mode",
+    "metrics",
+    "evaluator.type",
+    "evaluator.params",
+)
+"""What a validation's selection metric depends on; figures from before a change of these say nothing after it."""
 _FOLDER = "trainer.output_dir"
 
 
@@ -39,7 +47,8 @@ def fork(path: Path, overrides: Sequence[str], *, command: Sequence[str]) -> Run
     """Make a new run that goes on from the last checkpoint of the run in `path`, with the overridden settings.
 
     Its folder is a new one, its `run.json` says where it came from and what changed, and its first checkpoint is the
-    old one at the new learning rates. From there on it is a run as any other.
+    old one at the new learning rates. From there on it is a run as any other. Where its selection metric is another
+    one, or measured in another way, it has no best validation yet.
 
     Raises:
         ConfigError: `path` is no run, nothing changes, or something that a fork cannot change.
@@ -61,7 +70,7 @@ def fork(path: Path, overrides: Sequence[str], *, command: Sequence[str]) -> Run
             f"{config.trainer.epochs}\n    give it more, such as trainer.epochs={2 * trainer.sampler.epoch}"
         )
     _check_snapshots(path, config.trainer.snapshots, trainer.sampler.epoch, saved["snapshots"])
-    trainer.controllers.fork(trainer.clock)
+    trainer.controllers.fork(trainer.clock, other_metric=bool(_among(_MEASURE, changed)))
     origin = {"run": folder.id, "folder": str(path.resolve()), "step": trainer.step}
     run = Run.create(experiment, command=command, facts={"forked_from": origin | {"changes": changed}})
     checkpoints = Checkpoints(run.folder.checkpoints, run.folder.id, new, describe_environment(experiment.device))
@@ -92,12 +101,16 @@ def _forked_config(folder: RunFolder, overrides: Sequence[str]) -> Config:
 def _check(path: Path, changed: Mapping[str, tuple[str, str]]) -> None:
     if not changed:
         raise ConfigError(f"{path}: nothing changes\n    say what, such as trainer.epochs=40, or leave out --fork")
-    fixed = {key: pair for key, pair in changed.items() if any(f"{key}.".startswith(f"{own}.") for own in _FIXED)}
-    if fixed:
+    if fixed := _among(_FIXED, changed):
         raise ConfigError(
             f"{path}: a fork goes on with the same data, model, loss and methods, but {told(fixed)}\n"
             "    train that as a run of its own"
         )
+
+
+def _among(keys: Sequence[str], changed: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """The changes of these keys, and of what is in them."""
+    return {key: pair for key, pair in changed.items() if any(f"{key}.".startswith(f"{own}.") for own in keys)}
 
 
 def _check_snapshots(path: Path, wanted: Sequence[int], epoch: int, kept: Mapping[int, Any]) -> None:

@@ -10,10 +10,14 @@ from coral_mtl.errors import ConfigError
 from coral_mtl.running.folder import CONFIG
 from coral_mtl.running.settings import SELECTION, Settings, deciding, differing, label, read_settings
 from coral_mtl.study.assessment import Assessment, assess
+from coral_mtl.study.compare import COMPARISON
 from coral_mtl.study.contenders import BASELINE
 from coral_mtl.study.measured import Measured, idle_strategies, read_run, require_metric
+from coral_mtl.study.search import STORAGE
 from coral_mtl.study.target import Target, known_target
 
+_ALIKE = "these runs are all of one strategy with the same settings"
+_NO_RUN = "no run is named"
 _STRATEGY = ("loss.weighting_strategy.", "optimizer.use_pcgrad_wrapper")
 
 
@@ -28,21 +32,24 @@ def compare_runs(paths: Sequence[Path], metric: str | None = None) -> Assessment
     """Compare finished runs by the metric, or by the one that all of them select models by.
 
     Runs of one strategy with equal settings are one row, paired with the others by seed. There is no winner where
-    strategies differ in settings, steps, seeds, first weights or data, or where one was never used.
+    strategies differ in settings, steps, seeds, first weights or data, or where one was never used. A comparison or a
+    study, which the folder of a configuration's runs also holds, is left out, and a note says so.
 
     Raises:
         ConfigError: a folder is not that of a finished run, there are fewer than two strategies, a seed is there twice,
             or the runs have no metric in common.
         DataError: the strategies have no seed in common, or every run diverged.
     """
-    runs = [_read(path) for path in paths]
+    others = [path for path in paths if any((path / file).exists() for file in (COMPARISON, STORAGE))]
+    runs = [_read(path) for path in paths if path not in others]
     groups = _grouped(runs)
+    left_out = [f"left out, being no run but a comparison or a study: {path}" for path in others]
     if len(groups) < 2:
-        raise ConfigError("these runs are all of one strategy with the same settings: there is nothing to compare")
+        raise ConfigError("\n    ".join([f"{_ALIKE if groups else _NO_RUN}: there is nothing to compare", *left_out]))
     target = _target(runs, metric)
     by_label = {label: {run.measured.seed: run.measured for run in group} for label, group in groups.items()}
     baseline = BASELINE if BASELINE in by_label else next(iter(by_label))
-    return assess(by_label, target, baseline, differences=_differences(groups))
+    return assess(by_label, target, baseline, differences=_differences(groups), notes=left_out)
 
 
 def _read(path: Path) -> _Run:

@@ -130,6 +130,19 @@ def test_a_frame_that_cannot_be_used_stops_the_run_before_it_starts(tree, broken
     assert message in str(caught.value)
 
 
+def test_frames_behind_links_are_found_and_hidden_ones_are_not(tree):
+    elsewhere = tree.root / "elsewhere"
+    elsewhere.mkdir()
+    for file in (tree.image("train", "f0"), tree.mask("train", "f0")):
+        site = file.parent
+        site.rename(elsewhere / file.name)
+        site.symlink_to(elsewhere / file.name, target_is_directory=True)
+        for hidden in (site / ".ipynb_checkpoints" / f"f0-checkpoint{file.name[2:]}", site / f".f0{file.name[2:]}"):
+            hidden.parent.mkdir(exist_ok=True)
+            hidden.write_bytes(file.read_bytes())
+    assert reef(tree).train.frames.names == [str(tree.image("train", f"f{number}")) for number in range(4)]
+
+
 def test_a_frame_without_its_mask_is_named(tree):
     tree.mask("train", "f1").unlink()
     tree.image("train", "f2").unlink()

@@ -68,6 +68,8 @@ GROUPED = "t:\n  id2label: {{0: rest, 1: a, 2: b}}\n  groupby:\n    mapping: {}\
         ("t:\n  groupby: {}\n", "1:1: t.id2label", "this key must be given"),
         ("t: 3\n", "1:1: t", "expected the keys id2label, got 3"),
         ("a.b:\n  id2label: {1: a, 2: b}\n", "1:1: a.b", "no dot"),
+        ("alive/dead:\n  id2label: {1: a, 2: b}\n", "1:1: alive/dead", "no dot or slash"),
+        ("'alive\\dead':\n  id2label: {1: a, 2: b}\n", "1:1: alive\\dead", "no dot or slash"),
         ("{}\n", "1:1", "this file defines no task"),
         ("", "1:1", "this file is empty"),
         ("t: [\n", "2:1", "not valid YAML"),

@@ -146,6 +146,29 @@ def test_what_a_task_leaves_over_is_in_its_own_mean_and_not_in_the_union(options
     assert figures["tasks.t.grouped.mIoU"] == mean([c for c in set(groups) if c != options.get("ignore_index")])
 
 
+def test_one_labelled_pixel_that_is_predicted_as_no_number_leaves_no_figure_of_its_task_and_no_global_one():
+    metrics = MetricSet(TASKS)
+    logits, targets = batch(1)
+    [place] = (targets["genus"] != IGNORED).nonzero()[:1].tolist()
+    logits["genus"][place[0], :, place[1], place[2]] = math.nan
+    metrics.update(logits, targets)
+    metrics.update(*batch(2))
+    undefined = {name for name, figure in metrics.compute().items() if math.isnan(figure)}
+    assert undefined == {name for name in metrics.names if name.startswith(("tasks.genus.", "global."))}
+    for level in metrics.by_task["genus"].levels.values():
+        assert all(np.isnan(figures).all() for figures in level.by_class().values())
+
+
+def test_what_is_predicted_at_pixels_without_a_label_is_of_no_interest():
+    metrics, other = MetricSet(TASKS), MetricSet(TASKS)
+    logits, targets = batch(1)
+    other.update(logits, targets)
+    for task, spec in TASKS.items():
+        logits[task].movedim(1, -1)[targets[task] == spec.ignore_index] = math.nan
+    metrics.update(logits, targets)
+    assert metrics.compute() == other.compute()
+
+
 def test_names_are_known_before_there_are_data(streamed):
     assert set(streamed.compute()) == set(streamed.names)
     assert {"global.mIoU", "global.H-Mean", "tasks.genus.grouped.mIoU", "tasks.genus.ungrouped.boundary_F1"} < set(

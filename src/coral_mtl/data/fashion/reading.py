@@ -1,13 +1,13 @@
 """The files of Fashion-MNIST (Xiao et al. 2017), as Debian's package dataset-fashion-mnist puts them."""
 
 import gzip
-import zlib
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from coral_mtl.errors import DataError
+from coral_mtl.unreadable import UNREADABLE, reason
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SIDE = 28
@@ -43,8 +43,8 @@ def _read(folder: Path | None, name: str, *, header: int, size: int) -> np.ndarr
             "give a folder that holds the four files of Fashion-MNIST",
             option="path",
         ) from None
-    except (OSError, EOFError, zlib.error) as problem:
-        raise DataError(f"{file} is damaged, or no gzip file: {problem}", option="path") from problem
+    except UNREADABLE as problem:
+        raise DataError(f"{file} is damaged, or no gzip file: {reason(problem)}", option="path") from problem
     if len(content) < size:
         raise DataError(f"{file} holds too little: {len(content)} bytes in place of {size}\n    ask for fewer items")
     return content

@@ -74,8 +74,9 @@ class _Reader:
 
     def task(self, name: str, node: Node) -> TaskSpec | None:
         found = len(self._problems)
-        if not name or "." in name:
-            self._report(node, (name,), "a task's name has a letter or more, and no dot", "metrics are named with dots")
+        if not name or set(name) & set("./\\"):
+            advice = "metrics are named with dots, and files with the names of tasks"
+            self._report(node, (name,), "a task's name has a letter or more, and no dot or slash", advice)
         parts = self._parts(node, (name,), required=("id2label",), optional=("groupby",))
         classes = self._classes(parts["id2label"], (name, "id2label")) if "id2label" in parts else {}
         groups: dict[int, int] = {}

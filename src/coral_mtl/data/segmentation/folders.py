@@ -1,7 +1,9 @@
 """Frames in folders of PNG files: the layout of Cityscapes, and patches that were cut beforehand."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from coral_mtl.data.segmentation.definitions import Labels
 from coral_mtl.data.segmentation.frames import Frame, labelled
@@ -55,17 +57,28 @@ def _paired(images: Path, image_ending: str, masks: Path, mask_ending: str, labe
 
 
 def _files(folder: Path, ending: str) -> dict[str, Path]:
-    """The files with that ending in a folder and its folders, by their path within it without the ending."""
+    """The visible files with that ending in a folder and its folders, by their path within it without the ending."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    found = [file for file in folder.rglob(f"*{ending}") if not file.name.startswith(".")]
+    found = [file for file in _visible(folder) if file.name.endswith(ending)]
     if not found:
         raise DataError(f"{folder} has no file that ends in {ending}")
     return {file.relative_to(folder).as_posix().removesuffix(ending): file for file in found}
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """The files in a folder and its folders, behind links too; no file and no folder whose name begins with a dot."""
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def _refuse(problem: OSError) -> NoReturn:
+    raise DataError(f"{problem.filename} cannot be read: {problem.strerror}") from problem
 
 
 def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as problem:
-        raise DataError(f"{file} cannot be read: {problem.strerror}") from problem
+        _refuse(problem)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from coral_mtl.errors import DataError
+from coral_mtl.losses.elements import power_of_doubt
 
 
 def smoothed(votes: Tensor, amount: float) -> Tensor:
@@ -55,7 +56,7 @@ def focal(logits: Tensor, votes: Tensor, *, gamma: float = 2.0, alpha: float | N
     losses = cross_entropy(logits, votes)
     missed = votes * torch.sigmoid(-logits) + (1.0 - votes) * torch.sigmoid(logits)
     balance = 1.0 if alpha is None else votes * alpha + (1.0 - votes) * (1.0 - alpha)
-    return balance * missed**gamma * losses
+    return balance * power_of_doubt(missed, gamma) * losses
 
 
 def _checked(votes: Tensor, like: Tensor) -> Tensor:

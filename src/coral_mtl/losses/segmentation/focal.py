@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
+from coral_mtl.losses.elements import power_of_doubt
 from coral_mtl.losses.segmentation.pixels import Pixels, mean_over
-
-LEAST_DOUBT = 1e-12
-"""1 - p below this is taken for it: powers below 1 have an infinite slope at 0."""
 
 
 def focal(pixels: Pixels, *, gamma: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
@@ -22,7 +20,7 @@ def focal(pixels: Pixels, *, gamma: float = 0.0, class_weights: Tensor | None = 
     """
     losses = -pixels.of_labels
     if gamma > 0.0:
-        losses = (-torch.expm1(pixels.of_labels)).clamp(min=LEAST_DOUBT) ** gamma * losses
+        losses = power_of_doubt(-torch.expm1(pixels.of_labels), gamma) * losses
     weights = pixels.counted
     if class_weights is not None:
         weights = weights * class_weights.to(losses)[pixels.target]

@@ -60,6 +60,11 @@ class HybridLoss:
         return self.segmentation.unused_options()
 
     @property
+    def ignored_by_task(self) -> dict[str, tuple[int, ...]]:
+        """The classes whose pixels are left out, beside pixels without a label."""
+        return {name: mixture.ignored() for name, mixture in self.segmentation.mixtures.items()}
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms, in the order of the tasks."""
         return tuple(self.tasks)

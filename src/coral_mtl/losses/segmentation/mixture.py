@@ -58,8 +58,11 @@ class Mixture:
         return reasons
 
     def ignored(self) -> tuple[int, ...]:
-        """Return the class whose pixels are left out, if there is one."""
-        return () if self.ignore_index is None else (self.ignore_index,)
+        """Return the classes whose pixels are left out: also those that weigh nothing where there is no Dice loss."""
+        ignored = [] if self.ignore_index is None else [self.ignore_index]
+        if self.hybrid_alpha == 1.0 and self.class_weights is not None:
+            ignored += (self.class_weights == 0.0).nonzero().flatten().tolist()
+        return tuple(ignored)
 
     def loss(self, pixels: Pixels) -> Tensor:
         """Return the mixture, a scalar; a part with a share of 0 is not computed."""

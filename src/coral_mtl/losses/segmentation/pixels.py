@@ -41,9 +41,7 @@ def pixels(task: TaskSpec, logits: Tensor, target: Tensor, ignored: Collection[i
         DataError: logits (N, C, H, W) and target (N, H, W) do not fit the task.
     """
     check_shapes(task, logits, target)
-    counted = labelled(task, target)
-    for index in ignored:
-        counted = counted & (target != index)
+    counted = labelled(task, target, ignored)
     log_p = in_full_precision(logits).log_softmax(dim=1)
     known = torch.where(counted, target, 0)
     of_labels = log_p.gather(1, known.unsqueeze(1)).squeeze(1)

@@ -1,5 +1,6 @@
 """Figures of predicted probabilities: negative log-likelihood, Brier score, expected calibration error."""
 
+import math
 from collections.abc import Iterable
 from typing import Self
 
@@ -20,6 +21,11 @@ class Calibration:
         self._nll = 0.0
         self._brier = 0.0
         self._binned = torch.zeros(3, bins, dtype=torch.float64)  # elements, sum of confidences, right ones
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the probabilities of a labelled element were NaN."""
+        return math.isnan(self._nll)
 
     @torch.no_grad()
     def update(self, log_p: Tensor, true: Tensor, predicted: Tensor) -> None:

@@ -22,7 +22,8 @@ class LevelMetrics:
     """Accumulates a confusion matrix, boundary counts and calibration sums over all images.
 
     `mIoU`, `mDice`, `boundary_IoU` and `boundary_F1` are means over the classes that count (see Level) and are in the
-    targets or in the predictions.
+    targets or in the predictions. All figures are NaN where the logits of a labelled element are: it has no most
+    probable class, whatever the confusion matrix counts it as.
     """
 
     names: ClassVar[tuple[str, ...]] = (
@@ -46,14 +47,17 @@ class LevelMetrics:
         self.calibration.update(log_p, true, predicted)
 
     def by_class(self) -> dict[str, np.ndarray]:
-        """Return figures of each class (C,), NaN where a class has none."""
-        return {
+        """Return figures of each class (C,), NaN where a class has none, and all where a prediction diverged."""
+        figures = {
             "IoU": class_ious(self.confusion),
             "Dice": class_dices(self.confusion),
             "accuracy": class_accuracies(self.confusion),
             "boundary_IoU": self.boundaries.ious(),
             "boundary_F1": self.boundaries.f1s(),
         }
+        if self.calibration.diverged:
+            return {name: np.full(self.level.size, np.nan) for name in figures}
+        return figures
 
     def compute(self) -> dict[str, float]:
         """Return every figure of `names` over everything added so far."""
@@ -61,7 +65,7 @@ class LevelMetrics:
         return {
             "mIoU": mean_of(classes["IoU"], self.level.counted),
             "mDice": mean_of(classes["Dice"], self.level.counted),
-            "pixel_accuracy": pixel_accuracy(self.confusion),
+            "pixel_accuracy": float("nan") if self.calibration.diverged else pixel_accuracy(self.confusion),
             "boundary_IoU": mean_of(classes["boundary_IoU"], self.level.counted),
             "boundary_F1": mean_of(classes["boundary_F1"], self.level.counted),
             **self.calibration.compute(),

@@ -26,13 +26,16 @@ class UnionMetrics:
     names: ClassVar[tuple[str, ...]] = (*LevelMetrics.names, "H-Mean")
 
     def __init__(self, tasks: Mapping[str, LevelMetrics], primary: Sequence[str]) -> None:
-        """Join the grouped figures of `tasks`, of which `primary` are those of H-Mean; no task, no figure: NaN."""
+        """Join the grouped figures of `tasks`, of which `primary` are those of H-Mean.
+
+        Figures of no task are NaN, and so are all figures where a prediction of one task diverged.
+        """
         self._tasks = tasks
         self._primary = primary
 
     def compute(self) -> dict[str, float]:
         """Return every figure of `names`."""
-        if not self._tasks:
+        if not self._tasks or any(part.calibration.diverged for part in self._tasks.values()):
             return dict.fromkeys(self.names, float("nan"))
         parts = list(self._tasks.values())
         right, all_ = (sum(int(count(part.confusion)) for part in parts) for count in (np.trace, np.sum))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal
 
 import torch
@@ -16,6 +15,7 @@ from coral_mtl.models.perceptual.comparison import Antisymmetric, Difference, Le
 from coral_mtl.models.perceptual.distance import PerceptualDistance
 from coral_mtl.models.shared_trunk import halving_block
 from coral_mtl.options import PositiveInt, ProperFraction
+from coral_mtl.unreadable import UNREADABLE, reason
 
 Comparison = Literal["difference", "log_ratio", "learned", "antisymmetric"]
 
@@ -110,7 +110,8 @@ def _load_trunk(blocks: nn.Module, path: Path) -> None:
             f"there is no checkpoint {path}\n    train it first: coral-mtl train configs/perceptual/backbone.yaml",
             option="backbone",
         ) from None
-    except (OSError, EOFError, RuntimeError, UnpicklingError, LookupError, TypeError) as problem:
+    except UNREADABLE as problem:
         raise DataError(
-            f"{path} does not hold the blocks of a SharedTrunk of this width and depth: {problem}", option="backbone"
+            f"{path} does not hold the blocks of a SharedTrunk of this width and depth: {reason(problem)}",
+            option="backbone",
         ) from problem

@@ -2,13 +2,13 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal
 
 import torch
 
 from coral_mtl.errors import DataError
 from coral_mtl.models.perceptual.distance import PerceptualDistance
+from coral_mtl.unreadable import UNREADABLE, reason
 
 
 def load_lpips_weights(
@@ -37,8 +37,8 @@ def load_lpips_weights(
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         weights = [saved[f"lin{layer}.model.1.weight"].flatten() for layer in range(len(saved))]
-    except (OSError, RuntimeError, UnpicklingError, LookupError, AttributeError, TypeError) as problem:
-        raise DataError(f"{path} does not hold linear weights of lpips: {problem}") from problem
+    except UNREADABLE as problem:
+        raise DataError(f"{path} does not hold linear weights of lpips: {reason(problem)}") from problem
     own = distance.linear
     if [len(w) for w in weights] != [len(w) for w in own.values()]:
         raise DataError(

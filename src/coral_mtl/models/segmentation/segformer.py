@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from coral_mtl.errors import ConfigError, MissingExtraError
+from coral_mtl.unreadable import UNREADABLE, reason
 
 BackboneName = Literal["mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"]
 STRIDES = (4, 8, 16, 32)
@@ -97,12 +97,13 @@ def _other_network(pretrained: str, backbone: str, reason: str) -> ConfigError:
 def _explained(pretrained: str, is_folder: bool) -> Iterator[None]:
     from safetensors import SafetensorError  # noqa: PLC0415 - comes with transformers
 
+    unreadable: tuple[type[Exception], ...] = (*UNREADABLE, SafetensorError)
     try:
         yield
-    except (OSError, ValueError, RuntimeError, UnpicklingError, SafetensorError) as error:
+    except unreadable as error:
         where = "that folder" if is_folder else "there is no folder of that name, and the Hugging Face hub"
         raise ConfigError(
-            f"no weights {pretrained!r}: {where} gives none that can be read ({str(error).splitlines()[0]})\n"
+            f"no weights {pretrained!r}: {where} gives none that can be read ({reason(error)})\n"
             "    give a folder that transformers wrote, or a hub id such as nvidia/mit-b0, or null for random weights",
             option="pretrained",
         ) from error

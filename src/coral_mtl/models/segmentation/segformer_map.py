@@ -10,7 +10,7 @@ from coral_mtl.models.segmentation.features import Features, padded
 from coral_mtl.models.segmentation.fusion import AllMLPFusion
 from coral_mtl.models.segmentation.roles import require_segmentation
 from coral_mtl.models.segmentation.segformer import STRIDES, BackboneName, SegFormerEncoder
-from coral_mtl.options import PositiveInt
+from coral_mtl.options import FolderOrName, PositiveInt
 
 
 class SegFormerMap(nn.Module):
@@ -23,15 +23,15 @@ class SegFormerMap(nn.Module):
         *,
         backbone: BackboneName = "mit_b0",
         decoder_channel: PositiveInt = 256,
-        pretrained: str | None = None,
+        pretrained: FolderOrName | None = None,
     ) -> None:
         """Build encoder and decoder for images of the channels of `input_shape`.
 
         Args:
             backbone: size of the encoder, mit_b0 to mit_b5 (default mit_b0).
             decoder_channel: channels of the map that all tasks share (default 256).
-            pretrained: weights of the encoder: a folder that transformers wrote (from the current folder), or a hub id
-                such as nvidia/mit-b0 (default null: random ones).
+            pretrained: weights of the encoder: a folder that transformers wrote, or a hub id such as nvidia/mit-b0
+                (default null: random ones).
 
         Raises:
             ConfigError: a task is no segmentation, or the weights are not there or not those of the backbone.

@@ -58,6 +58,10 @@ class Plateau:
         before, self.factor = self.factor, max(self._min_factor, self.factor * self._step)
         return self.factor < before
 
+    def forget(self) -> None:
+        """Let patience begin anew, with a metric that has other values; the factor stays."""
+        self._mark, self._stale = None, 0
+
     def _is_progress(self, value: float) -> bool:
         if math.isnan(value):
             return False
