@@ -85,6 +85,7 @@ class GhostRows:
         self.taken: list[Layer] = []
         self.reasons: dict[str, str] = {}
         self._banned: dict[Layer, str] = {}
+        self._declined: tuple[object, ...] = ()
         self._calls: dict[Layer, list[Call]] = {}
         self._positions: dict[Layer, int] = {}
         self._layers = {module: name for name, module in model.named_modules() if is_candidate(module)}
@@ -130,12 +131,16 @@ class GhostRows:
         calls = self.forget()
         self.taken = []
         self._positions = {module: positions(module, made) for module, made in calls.items()}
+        situation = (tasks, len(shared), len(self._banned), torch.get_num_threads(), *self._positions.values())
+        if situation == self._declined:  # as at the step before, with the same reasons
+            return {}
         found = {module: self._refusal(module, calls.get(module, []), shared, tasks) for module in self._layers}
         chosen = {module: calls[module] for module, reason in found.items() if not reason}
         self.reasons = {self._layers[module]: reason for module, reason in found.items() if reason}
         if self._worthwhile({module: self._positions[module] for module in chosen}, tasks):
             return chosen
         self.reasons |= {self._layers[module]: "ghost rows would save too little" for module in chosen}
+        self._declined = situation
         return {}
 
     def _refusal(self, module: Layer, calls: Sequence[Call], shared: set[Tensor], tasks: int) -> str:
