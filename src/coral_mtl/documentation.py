@@ -18,8 +18,8 @@ from coral_mtl.strategy_catalogue import strategy_facts, strategy_table
 from coral_mtl.strategy_figures import figures_row, figures_table
 
 COMMAND = "python -m coral_mtl.documentation"
-QUICKSTART = Path("benchmarks/results/quickstart.json")
-ENGINE = Path("benchmarks/results/engine_cpu.json")
+RESULTS = Path("benchmarks/results")
+QUICKSTART = RESULTS / "quickstart.json"
 _PART = re.compile(r"(<!-- generated: (\w+) ?([\w-]*) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
 
 
@@ -43,17 +43,19 @@ def _content(name: str, argument: str, root: Path) -> str:
         "measured": lambda: figures_row(root, argument),
         "measurements": lambda: figures_table(root),
         "quickstart": lambda: quickstart_table(root / QUICKSTART),
-        "engine": lambda: engine_part(root / ENGINE, argument),
+        "engine": lambda: engine_part(root / RESULTS, argument),
     }
     if name not in parts:
         raise ValueError(f"no generated part is called {name!r}")
     return parts[name]()
 
 
-def engine_part(results: Path, part: str) -> str:
-    """Return what benchmarks/engine.py measured: its "summary", its "table", or its "bars"."""
+def engine_part(results: Path, argument: str) -> str:
+    """Return what benchmarks/engine.py measured: its "summary", "table" or "bars", such as "bars-2-threads"."""
+    part, _, setting = argument.partition("-")
     render = {"summary": engine_summary, "table": engine_table, "bars": bars_table}[part]
-    return render(json.loads(results.read_text(encoding="utf-8")))
+    file = results / f"engine_cpu{'_' if setting else ''}{setting.replace('-', '_')}.json"
+    return render(json.loads(file.read_text(encoding="utf-8")))
 
 
 def quickstart_table(results: Path) -> str:
