@@ -6,8 +6,9 @@
     python benchmarks/engine.py --nets lenet --tasks 3 --parts backward step                # seconds
     python benchmarks/engine.py --device cuda --nets resnet50 vit --tasks 3 7 --precision bfloat16 \
         --output benchmarks/results/engine_cuda_bfloat16.json                               # never run yet: no GPU here
-Then `python -m coral_mtl.documentation` puts the tables into the documentation. Times are of the backward part of a step,
-from the losses to `.grad`; peaks of forward and backward together.
+
+Then `python -m coral_mtl.documentation` puts the tables into the documentation. Times are of the backward part of a
+step, from the losses to `.grad`; peaks of forward and backward together.
 """
 
 import argparse
