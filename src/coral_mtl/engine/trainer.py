@@ -29,6 +29,9 @@ from coral_mtl.losses.objective import Objective
 from coral_mtl.metrics import Metrics
 from coral_mtl.parameters import Treatment, keep_frozen_in_eval
 
+NOTHING = "no task has a label and a weight in this batch"
+"""The reason of a skipped step that ran no backward pass."""
+
 
 class Outcome(StrEnum):
     """How `Trainer.fit` ended."""
@@ -193,7 +196,7 @@ class Trainer:
             self.restraints.add_gradients(clock, self.precision.scale)
             self.restraints.before_step()
         clip_factor = 1.0
-        if account.losses:
+        if account.skipped != NOTHING:
             self.precision.unscale(self.optimizer)
             clip_factor = clip_gradient(self.model.parameters(), self.settings.max_grad_norm)
             self.precision.step(self.optimizer)
@@ -215,7 +218,7 @@ class Trainer:
         return list(found) if strategy.wants_losses_after else found
 
     def _backward(self, window: Iterable[MicroBatch], without: Collection[str], *, measure: bool) -> Step:
-        account = Step(skipped="no task has a label and a weight in this batch")
+        account = Step(skipped=NOTHING)
         begun = False
         for part in window:
             losses, seen = self._forward(part, self.clock, without)
