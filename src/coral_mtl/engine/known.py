@@ -32,7 +32,7 @@ class Known:
         self.uncached: dict[str, str] = {}
         self.state = setting.strategy.state_dict()
         self.decided: tuple[Observation, Decision] | None = None
-        self.tasks: dict[str, None] = {}  # those whose gradients were added up
+        self.tasks: dict[str, None] = {}  # those that a micro-batch was decided on
         self.micro_batches = 0
         self.seconds = 0.0
 
