@@ -12,11 +12,17 @@ from coral_mtl.engine.arriving import fetch
 from coral_mtl.engine.rows import Row
 from coral_mtl.errors import StrategyError
 
-TILE = 1 << 17
-"""Coordinates of one tile on a CPU: a few rows of this length stay in a core's cache, and take little memory."""
+TILE = 1 << 21
+"""Most entries of one tile on a CPU: it stays in the cache between its filling and its product."""
 
-LARGE_TILE = 1 << 22
-"""Coordinates of one tile elsewhere, where an operation costs the same for few as for many."""
+LARGE_TILE = 1 << 24
+"""Most entries of one tile elsewhere, where an operation costs the same for few as for many."""
+
+SMALL_TILE = 1 << 17
+"""Entries that a tile may have whatever the rows' size."""
+
+SHARE = 24
+"""The rows hold this many times the entries of a larger tile, whose memory is then hardly felt."""
 
 STRIP = 1 << 10
 """Coordinates that are summed up in the tile's own type, before float64 takes over: the shorter, the more exact."""
@@ -105,16 +111,16 @@ Group = tuple[torch.device, torch.dtype, tuple[int, ...]]
 
 def _groups(rows: Sequence[Row], parameters: Iterable[Tensor]) -> dict[Group, list[list[Tensor]]]:
     """Sort parameters by device, type and the tasks that reach them: one list of gradients per task and group."""
-    groups: dict[Group, list[list[Tensor]]] = {}
+    found: dict[Group, list[Tensor]] = {}
     for parameter in parameters:
-        found = {task: gradient for task, row in enumerate(rows) if (gradient := row.get(parameter)) is not None}
-        if not found:
-            continue
-        reached, gradients = tuple(found), [_flat(gradient) for gradient in found.values()]
-        columns = groups.setdefault((gradients[0].device, gradients[0].dtype, reached), [[] for _ in reached])
-        for column, gradient in zip(columns, gradients, strict=True):
-            column.append(gradient)
-    return groups
+        reached = tuple([task for task, row in enumerate(rows) if parameter in row])
+        if reached:
+            gradient = rows[reached[0]][parameter]
+            found.setdefault((gradient.device, gradient.dtype, reached), []).append(parameter)
+    return {
+        group: [[_flat(rows[task][parameter]) for parameter in chosen] for task in group[2]]
+        for group, chosen in found.items()
+    }
 
 
 def _flat(gradient: Tensor) -> Tensor:
@@ -133,11 +139,11 @@ def _flat(gradient: Tensor) -> Tensor:
 
 
 def _products_of(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Tensor:
-    device = columns[0][0].device
-    total = torch.zeros(len(columns), len(columns), dtype=torch.float64, device=device)
+    device, tasks = columns[0][0].device, len(columns)
+    total = torch.zeros(tasks, tasks, dtype=torch.float64, device=device)
     with full_precision(device):
         for tile in _tiles(columns, tile_type):
-            for first in range(0, len(tile), BAND):
+            for first in range(0, tasks, BAND):
                 last = first + BAND
                 total[first:last, :last] += _product(tile[first:last], tile[:last])
     return total.tril() + total.tril(-1).T
@@ -145,31 +151,37 @@ def _products_of(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) ->
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """Return left @ right.T in float64, from products over strips of their columns."""
-    whole = left.shape[1] // STRIP * STRIP
-    rest = (left[:, whole:] @ right[:, whole:].T).double()
-    return torch.bmm(_strips(left, whole), _strips(right, whole).mT).double().sum(0) + rest
+    return torch.bmm(_strips(left), _strips(right).mT).sum(0, dtype=torch.float64)
 
 
-def _strips(tile: Tensor, columns: int) -> Tensor:
-    return tile[:, :columns].reshape(len(tile), -1, STRIP).transpose(0, 1)
+def _strips(tile: Tensor) -> Tensor:
+    return tile.view(len(tile), -1, STRIP).transpose(0, 1)
 
 
 def _tiles(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Iterator[Tensor]:
     """Cut (T columns of) vectors into matrices of T rows and at most a tile's columns: small ones joined, big ones cut.
 
-    All are the same memory, to be used before the next one is asked for: taking new memory for each from the system
-    costs more than the products.
+    Zeros fill the last strip up. All are the same memory, to be used before the next one is asked for: taking new
+    memory for each from the system costs more than the products.
     """
-    room = TILE if columns[0][0].device.type == "cpu" else LARGE_TILE
+    largest = TILE if columns[0][0].device.type == "cpu" else LARGE_TILE
     lengths = [vector.numel() for vector in columns[0]]
-    memory = columns[0][0].new_empty(len(columns) * min(room, sum(lengths)), dtype=tile_type)
+    entries = min(largest, max(SMALL_TILE, sum(lengths) * len(columns) // SHARE))
+    room = _whole_strips(max(1, min(entries // len(columns), sum(lengths))))
+    memory = columns[0][0].new_empty(len(columns) * room, dtype=tile_type)
     for pieces in _pieces(lengths, room):
         width = sum(stop - start for _, start, stop in pieces)
-        tile = memory[: len(columns) * width].view(len(columns), width)
-        for row, column in zip(tile, columns, strict=True):
+        padded = _whole_strips(width)
+        tile = memory[: len(columns) * padded].view(len(columns), padded)
+        tile[:, width:] = 0
+        for row, column in zip(tile[:, :width], columns, strict=True):
             cut = [_part(column[index], start, stop) for index, start, stop in pieces]
             row.copy_(cut[0]) if len(cut) == 1 else torch.cat(cut, out=row)
         yield tile
+
+
+def _whole_strips(columns: int) -> int:
+    return -(-columns // STRIP) * STRIP
 
 
 def _part(vector: Tensor, start: int, stop: int) -> Tensor:
