@@ -7,7 +7,7 @@ from toy import InverseNorm, Toy, assert_gradients, batch, clear, expected_gradi
 
 from coral_mtl.engine import frontier
 from coral_mtl.engine.engine import Engine
-from coral_mtl.engine.sharing import Trace
+from coral_mtl.engine.graph import Trace
 from coral_mtl.engine.terms import named_terms
 
 
@@ -76,6 +76,21 @@ def test_an_absent_task_or_given_parameters_need_the_whole_graph(walks):
     last = list(model.trunk[4].parameters())
     reuse(model, lambda: model.losses(*batch()), Engine(InverseNorm(update_frequency=9), model, shared=last))
     assert walks == [True, False]
+
+
+def test_what_is_behind_features_is_known_to_be_shared(walks):
+    model, (inputs, targets) = Toy(), batch()
+    del model.unused  # a parameter that nobody saw yet might be anybody's
+    engine = Engine(InverseNorm(update_frequency=9), model, gram_on="features")
+    for _ in range(2):
+        clear(model)
+        features = model.trunk(inputs)
+        losses = {t: (head(features) - targets[:, :1]).square().mean() for t, head in model.heads.items()}
+        step = engine.backward(losses, features=features)
+    assert walks == [True]
+    features = model.trunk(inputs)
+    losses = {t: (head(features) - targets[:, :1]).square().mean() for t, head in model.heads.items()}
+    assert_gradients(model, expected_gradients(model, losses, step.weights))
 
 
 def test_a_head_that_uses_the_trunks_weight(walks):

@@ -78,7 +78,9 @@ def figures(values: Mapping[str, Tensor]) -> Mapping[str, float]:
 
 
 def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """Bring tensors to the host as float64 arrays, in one copy from each device."""
+    """Bring tensors to the host as float64 arrays, in one copy from each device; read them before they change."""
+    if all(tensor.is_cpu for tensor in tensors):
+        return [tensor.detach().double().numpy() for tensor in tensors]
     return Arriving(tensors).values()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from coral_mtl.engine.arriving import figures
-from coral_mtl.engine.features import FeatureRefresh, require_features
+from coral_mtl.engine.features import FeatureRefresh
 from coral_mtl.engine.ghost import RowForm, ghost_rows
 from coral_mtl.engine.known import Known
 from coral_mtl.engine.observation import Needs, Observation
@@ -163,7 +163,7 @@ class Engine:
         with watched, explained_errors():
             window.setting.look_at_predictions(terms, predictions)
             if isinstance(window, FeatureRefresh):
-                window.add(terms, require_features(terms, features))
+                window.add(terms, features)
             else:
                 window.add(terms)
         if accumulate:

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from coral_mtl.engine.arriving import Arriving
+from coral_mtl.engine.graph import behind, leaves_among
 from coral_mtl.engine.measured import measured
 from coral_mtl.engine.observation import Needs
 from coral_mtl.engine.raw import CollectedRows
 from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, harvest, is_finite, seed
 from coral_mtl.engine.setting import Setting, account, add_losses
-from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
 from coral_mtl.errors import StrategyError
@@ -35,13 +35,20 @@ class FeatureRefresh:
         self.features: list[Sequence[Tensor]] = []
         self.trunk: dict[Tensor, None] = {}
 
-    def add(self, terms: Sequence[Term], features: Sequence[Tensor]) -> None:
-        """Take the rows of one micro-batch, down to its `features`."""
+    def add(self, terms: Sequence[Term], features: Tensor | Sequence[Tensor] | None) -> None:
+        """Take the rows of one micro-batch, down to its `features`.
+
+        Raises:
+            StrategyError: there are none, one does not depend on a parameter, or a loss reaches a parameter behind them
+                on another way, so that they do not carry the whole gradient.
+        """
+        features = _required(features)
         varying = [term for term in terms if term.root is not None]
-        behind = Trace([Term("", z, z) for z in features]).leaves.values()
-        own = [leaf for leaf in Trace(varying).all_leaves(self.setting.sharing) if leaf not in set(behind)]
-        self.trunk |= dict.fromkeys(behind)
-        self.setting.sharing.settle(self.trunk)  # for steps that reuse the decision
+        sharing = self.setting.sharing
+        trunk, heads = _divided(varying, features)
+        self.trunk |= dict.fromkeys(trunk)
+        own = [leaf for leaf in sharing.leaves([*trunk, *heads], everywhere=True) if leaf not in self.trunk]
+        sharing.settle(self.trunk)  # for steps that reuse the decision
         self.features.append(features)
         add_losses(self.losses, terms)
         for term in varying:
@@ -94,29 +101,28 @@ class FeatureRefresh:
         for features in self.features:
             reached = [z for z in features if z in combined]
             terms = [Term("", z.detach(), z) for z in reached]
-            add_row(update, harvest(self.trunk, terms, [combined[z] for z in reached]))
+            add_row(update, harvest(list(self.trunk), terms, [combined[z] for z in reached]))
         return update
 
 
-def require_features(terms: Sequence[Term], features: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor]:
-    """Return the shared representation as a sequence of tensors.
-
-    Raises:
-        StrategyError: there is none, it does not depend on a parameter, or a loss reaches a parameter behind it on
-            another way, so that the features do not carry the whole gradient.
-    """
+def _required(features: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor]:
+    """Return the shared representation as a sequence of tensors."""
     chosen = [features] if isinstance(features, Tensor) else list(features or ())
     if not chosen or any(z.grad_fn is None for z in chosen):
         raise StrategyError(
             'gram_on="features" needs the shared representation, as the trunk returned it\n'
             "    call engine.backward(losses, features=z)"
         )
-    behind = set(Trace([Term("", z, z) for z in chosen]).leaves.values())
-    nodes = {get_gradient_edge(z).node for z in chosen}
-    around = Trace([term for term in terms if term.root is not None], stop=nodes).leaves.values()
-    if any(leaf in behind for leaf in around):
+    return chosen
+
+
+def _divided(terms: Sequence[Term], features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the leaves behind the features, and those that the losses reach on other ways."""
+    trunk = leaves_among(behind([Term("", z, z) for z in features]))
+    heads = leaves_among(behind(terms, stop={get_gradient_edge(z).node for z in features}))
+    if not set(trunk).isdisjoint(heads):
         raise StrategyError(
             "a parameter behind the features is also used in another way (tied weights?), so the features do not "
             'carry the whole gradient\n    take gram_on="parameters"'
         )
-    return chosen
+    return trunk, heads

@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from coral_mtl.engine.ghost_layers import Call, Layer, described, is_candidate, positions, saving
 from coral_mtl.engine.ghost_pass import GhostPass
-from coral_mtl.engine.sharing import Trace
+from coral_mtl.engine.graph import uses_of_leaves
 from coral_mtl.errors import StrategyError
 
 WORTHWHILE = 250_000_000
@@ -150,12 +151,12 @@ class GhostRows:
             return doubt
         return f"its stored rows are cheaper ({described(module, self._positions[module])})"
 
-    def plan(self, calls: Mapping[Layer, list[Call]], trace: Trace) -> GhostPass:
+    def plan(self, calls: Mapping[Layer, list[Call]], nodes: Sequence[Node]) -> GhostPass:
         """Choose among the candidates those that are what they seem in the graph of this step."""
-        uses = trace.uses_of_leaves()
+        uses, present = uses_of_leaves(nodes), set(nodes)
         chosen = {}
         for module, made in calls.items():
-            found = [call for call in made if call.node in trace.reached]
+            found = [call for call in made if call.node in present]
             if not found:
                 self.reasons[self._layers[module]] = UNSEEN
             elif uses.get(module.weight, 0) != len(found):

@@ -11,12 +11,12 @@ from coral_mtl.engine.arriving import fetch
 from coral_mtl.engine.ghost import GhostRows
 from coral_mtl.engine.ghost_pass import GhostPass
 from coral_mtl.engine.gram import gram_matrix
+from coral_mtl.engine.graph import behind, has_compiled, leaves_among
 from coral_mtl.engine.measured import measured
 from coral_mtl.engine.observation import Decision, Needs
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, harvest, multiply, narrow, seed
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, collect, combine, emptied, multiply, narrow, seed
 from coral_mtl.engine.setting import Setting, account, add_losses
-from coral_mtl.engine.sharing import Trace
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
 
@@ -42,23 +42,23 @@ class Refresh:
         varying = [term for term in terms if term.root is not None]
         sharing = self.setting.sharing
         candidates = self.ghost.candidates(sharing.shared, len(varying)) if self.ghost is not None else {}
-        trace = Trace(varying)
-        leaves = trace.all_leaves(sharing)
-        self._zeros_are_absent |= trace.compiled
+        nodes = behind(varying)
+        leaves = sharing.leaves(leaves_among(nodes), everywhere=True)
+        self._zeros_are_absent |= has_compiled(nodes)
         rows = self.batches[self.micro_batches % len(self.batches)]
         self.micro_batches += 1
         add_losses(self.losses, terms)
-        if self.ghost is not None and candidates:
-            ghost_pass = self.ghost.plan(candidates, trace)
-            if ghost_pass.weights and self._ghost_rows(ghost_pass, varying, leaves):
+        ghost_pass = self.ghost.plan(candidates, nodes) if self.ghost is not None and candidates else None
+        with emptied(leaves):
+            if ghost_pass is not None and ghost_pass.weights and self._ghost_rows(ghost_pass, varying, leaves):
                 self.ghost_pass = ghost_pass
                 return
-        for term in varying:
-            row = self._row(term, leaves, retain_graph=term is not varying[-1])
-            add_row(rows.setdefault(term.name, {}), self._narrowed(row))
+            for term in varying:
+                row = self._row(term, leaves, retain_graph=term is not varying[-1])
+                add_row(rows.setdefault(term.name, {}), self._narrowed(row))
 
     def _row(self, term: Term, leaves: Sequence[Tensor], *, retain_graph: bool, only: bool = False) -> Row:
-        return harvest(leaves, [term], [seed(term, self.setting.scale)], retain_graph=retain_graph, only=only)
+        return collect(leaves, [term], [seed(term, self.setting.scale)], retain_graph=retain_graph, only=only)
 
     def _narrowed(self, row: Row) -> Row:
         row_type = self.setting.row_type

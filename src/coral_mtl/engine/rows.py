@@ -5,7 +5,8 @@ over there when nobody else holds it, and copies when somebody does, so rows nev
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -15,9 +16,12 @@ from coral_mtl.engine.terms import Term
 Row = dict[Tensor, Tensor]
 """Gradients by parameter; a parameter that was not reached is absent."""
 
+CHUNK = 1 << 18
+"""Entries of gradients that are summed up over all rows before the next ones are."""
+
 
 def harvest(
-    leaves: Iterable[Tensor],
+    leaves: Sequence[Tensor],
     terms: Sequence[Term],
     seeds: Sequence[Tensor],
     *,
@@ -28,20 +32,44 @@ def harvest(
 
     With `only`, the pass goes no further than `leaves`, which then may be any tensors of the graph.
     """
-    targets = list(leaves)
-    before = {leaf: leaf.grad for leaf in targets if leaf.is_leaf and leaf.grad is not None}
-    for leaf in before:
+    with emptied(leaves):
+        return collect(leaves, terms, seeds, retain_graph=retain_graph, only=only)
+
+
+@contextmanager
+def emptied(leaves: Sequence[Tensor]) -> Iterator[None]:
+    """Put the `.grad` of some tensors aside, for passes to be collected, and back again."""
+    before = [(leaf, leaf.grad) for leaf in leaves if leaf.is_leaf and leaf.grad is not None]
+    for leaf, _ in before:
         leaf.grad = None
-    inputs = targets if only else None
-    roots = [term.root for term in terms]
     try:
-        torch.autograd.backward(roots, list(seeds), retain_graph=retain_graph, inputs=inputs)  # type: ignore[arg-type]
-        return {leaf: gradient for leaf in targets if (gradient := leaf.grad) is not None}
+        yield
     finally:
-        for leaf in targets:
+        for leaf in leaves:
             leaf.grad = None
-        for leaf, gradient in before.items():
+        for leaf, gradient in before:
             leaf.grad = gradient
+
+
+def collect(
+    leaves: Sequence[Tensor],
+    terms: Sequence[Term],
+    seeds: Sequence[Tensor],
+    *,
+    retain_graph: bool = False,
+    only: bool = False,
+) -> Row:
+    """Do what `harvest` does, where every `.grad` is empty."""
+    roots = [term.root for term in terms]
+    inputs = leaves if only else None
+    torch.autograd.backward(roots, list(seeds), retain_graph=retain_graph, inputs=inputs)  # type: ignore[arg-type]
+    row: Row = {}
+    for leaf in leaves:
+        gradient = leaf.grad
+        if gradient is not None:
+            row[leaf] = gradient
+            leaf.grad = None
+    return row
 
 
 def seed(term: Term, factor: float | Tensor) -> Tensor:
@@ -58,39 +86,59 @@ def narrow(row: Row, shared: Set[Tensor], row_type: torch.dtype) -> Row:
 
 def add_row(total: Row, row: Row) -> None:
     """Add `row` to `total` in place; `total` takes the tensors of parameters that it did not hold yet."""
-    both = [(total[leaf], gradient) for leaf, gradient in row.items() if leaf in total]
+    both = [(total[leaf], gradient) for leaf, gradient in row.items() if leaf in total] if total else []
     if both:
         torch._foreach_add_([old for old, _ in both], [new for _, new in both])
-    total.update((leaf, gradient) for leaf, gradient in row.items() if leaf not in total)
+    total |= row | total
 
 
 def combine(
     rows: Sequence[Row], shared: set[Tensor], coefficients: Sequence[float], head_coefficients: Sequence[float]
 ) -> Row:
     """Return sum_t c_t g_t for shared parameters and sum_t h_t g_t for the others, in the rows' own tensors."""
-    direction: Row = {}
-    for row, shared_factor, own_factor in zip(rows, coefficients, head_coefficients, strict=True):
-        parts: tuple[Row, Row] = {}, {}
-        for leaf, gradient in row.items():
-            parts[leaf in shared][leaf] = gradient
-        _add_multiple(direction, parts[False], own_factor)
-        _add_multiple(direction, parts[True], shared_factor)
-    return direction
+    leaves = list(dict.fromkeys(leaf for row in rows for leaf in row))
+    own = [leaf for leaf in leaves if leaf not in shared]
+    common = [leaf for leaf in leaves if leaf in shared] if own else leaves
+    return _weighted_sum(rows, common, coefficients) | _weighted_sum(rows, own, head_coefficients)
 
 
-def _add_multiple(direction: Row, row: Row, factor: float) -> None:
-    """Add a multiple of a row, whose tensors `direction` takes where it held none."""
-    totals = [direction.get(leaf) for leaf in row]
-    both = [(total, gradient) for total, gradient in zip(totals, row.values(), strict=True) if total is not None]
+def _weighted_sum(rows: Sequence[Row], leaves: Sequence[Tensor], factors: Sequence[float]) -> Row:
+    total: Row = {}
+    for chosen in _chunks(leaves):
+        sums: list[Tensor | None] = [None] * len(chosen)
+        for row, factor in zip(rows, factors, strict=True):
+            _add_multiple(sums, chosen, [row.get(leaf) for leaf in chosen], factor)
+        total.update((leaf, summed) for leaf, summed in zip(chosen, sums, strict=True) if summed is not None)
+    return total
+
+
+def _chunks(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Deal leaves out to lists of about CHUNK entries, so that a sum over rows stays in the cache until it is done."""
+    chunk: list[Tensor] = []
+    size = 0
+    for leaf in leaves:
+        chunk.append(leaf)
+        size += leaf.numel()
+        if size >= CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _add_multiple(
+    sums: list[Tensor | None], leaves: Sequence[Tensor], gradients: Sequence[Tensor | None], factor: float
+) -> None:
+    """Add a multiple of some leaves' gradients; a sum that was None takes the gradient's own tensor."""
+    present = [(i, sums[i], gradient) for i, gradient in enumerate(gradients) if gradient is not None]
+    both = [(total, gradient) for _, total, gradient in present if total is not None]
     if both and factor != 0.0:
-        torch._foreach_add_([old for old, _ in both], [new for _, new in both], alpha=factor)
-    fresh = {  # rows may be held in a narrower type
-        leaf: gradient.to(leaf.dtype)
-        for (leaf, gradient), total in zip(row.items(), totals, strict=True)
-        if total is None
-    }
-    multiply(fresh, factor)
-    direction.update(fresh)
+        torch._foreach_add_([total for total, _ in both], [gradient for _, gradient in both], alpha=factor)
+    fresh = [(i, gradient) for i, total, gradient in present if total is None]
+    for i, gradient in fresh:
+        sums[i] = gradient.to(leaves[i].dtype)  # rows may be held in a narrower type
+    if fresh and factor != 1.0:
+        torch._foreach_mul_([total for i, _ in fresh if (total := sums[i]) is not None], factor)
 
 
 def multiply(row: Row, factor: float | Tensor) -> None:
@@ -101,12 +149,15 @@ def multiply(row: Row, factor: float | Tensor) -> None:
 
 def add_to_grad(row: Row) -> None:
     """Add gradients to `.grad`, as `Tensor.backward` does."""
-    both = [(leaf.grad, gradient) for leaf, gradient in row.items() if leaf.grad is not None]
+    both: list[tuple[Tensor, Tensor]] = []
+    for leaf, gradient in row.items():
+        held = leaf.grad
+        if held is None:
+            leaf.grad = gradient
+        else:
+            both.append((held, gradient))
     if both:
         torch._foreach_add_([old for old, _ in both], [new for _, new in both])
-    for leaf, gradient in row.items():
-        if leaf.grad is None:
-            leaf.grad = gradient
 
 
 def is_finite(row: Row) -> bool:
@@ -116,25 +167,29 @@ def is_finite(row: Row) -> bool:
 
 def all_finite(gradients: Sequence[Tensor]) -> Tensor:
     """Whether all entries of some gradients are finite, as a tensor on the device of the first: nobody waits for it."""
+    held = [entries(gradient) for gradient in gradients]
+    if all(gradient.is_cpu for gradient in held):
+        return _all_finite(held)
     by_device = defaultdict(list)
-    for gradient in gradients:
+    for gradient in held:
         by_device[gradient.device].append(gradient)
     flags = [_all_finite(found).to(gradients[0].device, non_blocking=True) for found in by_device.values()]
-    return flags[0] if len(flags) == 1 else torch.stack(flags).all()
+    return torch.stack(flags).all()
 
 
-def _all_finite(gradients: list[Tensor]) -> Tensor:
+def _all_finite(held: list[Tensor]) -> Tensor:
     """All on one device."""
-    held = [kept for gradient in gradients if (kept := entries(gradient)).numel()]
-    if gradients[0].is_cpu:  # the cheapest reading there, by an operation that CUDA does not have for bfloat16
+    if held[0].is_cpu:  # the cheapest reading there, by an operation that CUDA does not have for bfloat16
         found = torch.zeros(())
         torch._amp_foreach_non_finite_check_and_unscale_(held, found, torch.ones(()))
         return found == 0.0
-    norms = torch._foreach_norm(held, float("inf")) if held else [torch.zeros((), device=gradients[0].device)]
-    return torch.stack(norms).isfinite().all()
+    norms = torch._foreach_norm([gradient for gradient in held if gradient.numel()], float("inf"))
+    return torch.stack(norms).isfinite().all() if norms else torch.ones((), dtype=torch.bool, device=held[0].device)
 
 
 def entries(gradient: Tensor) -> Tensor:
     """The entries of a gradient as real numbers in the same memory, those that a sparse one holds."""
+    if not (gradient.is_sparse or gradient.is_complex()):
+        return gradient
     held = gradient._values() if gradient.is_sparse else gradient
     return torch.view_as_real(held) if held.is_complex() else held

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from coral_mtl.engine.arriving import Arriving
+from coral_mtl.engine.graph import behind, leaves_among
 from coral_mtl.engine.observation import Decision, Observation
 from coral_mtl.engine.predictions import Predictions, prediction_squares
 from coral_mtl.engine.rows import Row, add_to_grad, all_finite, entries
-from coral_mtl.engine.sharing import Sharing, Trace
+from coral_mtl.engine.sharing import Sharing
 from coral_mtl.engine.step import Space, Step, reasons
 from coral_mtl.engine.strategy import Strategy
 from coral_mtl.engine.terms import Term
@@ -140,7 +141,7 @@ class Setting:
 
         A GradScaler takes that for the overflow that it is and backs off, whichever optimisers the parameters are in.
         """
-        reached = Trace([term for term in terms if term.root is not None]).leaves.values() or self.sharing.trainable()
+        reached = leaves_among(behind(terms)) or self.sharing.trainable()
         add_to_grad({p: torch.full_like(p, float("nan")) for p in (*reached, *self.strategy.parameters())})
 
     def add_parameter_gradients(self, observation: Observation) -> None:
@@ -174,7 +175,7 @@ def account(
         finite: on its way, whether everything was finite, where nobody waited for that.
     """
     tasks, gram = observation.tasks, observation.gram
-    active = np.arange(len(tasks)) if gram is None else np.flatnonzero(observation.norms)
+    active = list(range(len(tasks))) if gram is None else np.flatnonzero(observation.norms).tolist()
     names = tuple(tasks[i] for i in active)
     coefficients = decision.coefficients
     descent: dict[str, float] = {}
