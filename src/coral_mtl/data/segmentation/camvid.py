@@ -1,7 +1,5 @@
 """CamVid: street scenes with a class for every pixel, small enough for first trials."""
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from coral_mtl.data.segmentation.splitting import TaskSplitter
 from coral_mtl.data.tasks import TaskSpec
 from coral_mtl.errors import DataError
 from coral_mtl.options import PositiveInt
+from coral_mtl.unreadable import UNREADABLE, reason
 
 LABELS = Labels(count=12, unlabeled=11)
 
@@ -106,5 +105,5 @@ def _arrays(file: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
-        raise DataError(f"{file} is damaged, or no file of arrays: {problem}") from problem
+    except UNREADABLE as problem:
+        raise DataError(f"{file} is damaged, or no file of arrays: {reason(problem)}") from problem

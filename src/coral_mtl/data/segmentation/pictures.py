@@ -1,13 +1,12 @@
 """Pictures from the bytes of their files, with every checksum looked at."""
 
 import io
-import struct
-import zlib
 from typing import Any
 
 import numpy as np
 
 from coral_mtl.errors import DataError, MissingExtraError
+from coral_mtl.unreadable import UNREADABLE, reason
 
 _BIT_DEPTH = 24
 """Where a PNG says in how many bits it keeps a value: 8 bytes of signature, 8 of the chunk's head, 8 of its size."""
@@ -55,18 +54,11 @@ def _picture(content: bytes, name: str) -> Any:
     """Return the decoded picture; pillow does not compare a PNG's checksums while it decodes, so that is done first."""
     from PIL import Image  # noqa: PLC0415 (an optional extra)
 
+    unreadable: tuple[type[Exception], ...] = (*UNREADABLE, Image.DecompressionBombError)
     try:
         Image.open(io.BytesIO(content)).verify()
         picture = Image.open(io.BytesIO(content))
         picture.load()
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as problem:
-        raise DataError(f"{name} is damaged, or no picture: {problem}") from problem
+    except unreadable as problem:
+        raise DataError(f"{name} is damaged, or no picture: {reason(problem)}") from problem
     return picture
