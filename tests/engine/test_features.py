@@ -93,3 +93,16 @@ def test_mistakes_are_told():
     losses["a"] = losses["a"] + model.trunk[0].weight.square().sum()
     with pytest.raises(StrategyError, match="used in another way"):
         Engine(InverseNorm(), model, gram_on="features").backward(losses, features=features)
+
+
+def test_features_that_lie_behind_one_another_are_refused():
+    """What a loss owes to the first one through the second would count twice."""
+    model, (inputs, targets) = Toy(), batch()
+    first = model.trunk[:2](inputs)
+    features = model.trunk[2:](first)
+    losses = {task: (head(features) - targets[:, :1]).square().mean() for task, head in model.heads.items()}
+    losses["a"] = losses["a"] + first.square().mean()
+    engine = Engine(InverseNorm(), model, gram_on="features")
+    with pytest.raises(StrategyError, match="computed from another one"):
+        engine.backward(losses, features=[first, features])
+    assert model.trunk[0].weight.grad is None

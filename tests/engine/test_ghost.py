@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
-from toy import InverseNorm, clear
+from toy import InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
 
 from coral_mtl.engine import ghost_layers, ghost_pass
 from coral_mtl.engine.engine import Engine
@@ -299,3 +299,18 @@ def test_narrow_rows_do_not_disprove_ghost_rows():
     for _ in range(3):
         engine.backward(model.losses(inputs.float()))
     assert "trunk.2" not in engine.stored_layers()
+
+
+@pytest.mark.parametrize("when", ["from the start", "later"])
+def test_a_first_layer_with_a_frozen_bias_is_stored(when):
+    """Nothing before it needs a gradient, so that autograd never computes that of its output."""
+    model, data = Toy(), batch()
+    model.trunk[0] = nn.Linear(5, 8).double()  # without the hook that counts passes
+    engine = Engine(InverseNorm(), model, rows="ghost")
+    for step_index in range(4):
+        if step_index == (0 if when == "from the start" else 2):
+            model.trunk[0].bias.requires_grad_(requires_grad=False)
+        clear(model)
+        step = engine.backward(model.losses(*data))
+        assert_gradients(model, expected_gradients(model, model.losses(*data), step.weights))
+    assert "nothing before it" in engine.stored_layers()["trunk.0"]

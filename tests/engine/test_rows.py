@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from toy import InverseNorm, Toy, assert_gradients, batch, expected_gradients
 
 from coral_mtl.engine import gram as module
+from coral_mtl.engine.engine import Engine, backward
 from coral_mtl.engine.gram import gram_matrix
-from coral_mtl.engine.rows import combine, is_finite
+from coral_mtl.engine.rows import combine, is_finite, narrow
 
 
 def random_rows(shapes, tasks=3, *, dtype=torch.float64, scale=1.0, missing=()):
@@ -112,3 +114,42 @@ def test_finite_is_judged_by_the_entries(dtype):
         broken[7] = bad
         assert not is_finite({torch.empty(0): torch.zeros(3), torch.empty(1): broken})
     assert is_finite({})
+
+
+def test_rows_of_complex_gradients_are_held_as_they_are():
+    phase, weight = (torch.ones(3, dtype=kind, requires_grad=True) for kind in (torch.complex64, torch.float32))
+    row = {phase: torch.full((3,), 1 + 2j, dtype=torch.complex64), weight: torch.ones(3)}
+    narrowed = narrow(row, {phase, weight}, torch.bfloat16)
+    assert narrowed[phase].dtype is torch.complex64
+    assert narrowed[weight].dtype is torch.bfloat16
+
+
+def test_leaves_whose_gradients_share_their_memory():
+    """Autograd hands both the same one; multiplied in place, it would be multiplied twice."""
+    one, two, third = (torch.ones(2, 3, requires_grad=True) for _ in range(3))
+    losses = {
+        "a": ((one.view(-1) + two.view(-1)) * torch.arange(6.0)).sum() + third.sum(),
+        "b": 2 * (one + two + third).square().sum(),
+    }
+    step = backward(losses, InverseNorm())
+    rows = [torch.arange(6.0).view(2, 3), torch.full((2, 3), 12.0)]
+    wanted = sum(weight * row for weight, row in zip(step.weights.values(), rows, strict=True))
+    torch.testing.assert_close(one.grad, wanted)
+    torch.testing.assert_close(two.grad, wanted)
+
+
+@pytest.mark.parametrize("name", ["dtype", "device"])
+def test_defaults_of_torch_do_not_matter(name):
+    model, data = Toy(dtype=torch.float32), batch(dtype=torch.float32)
+    losses = model.losses(*data)
+    change, before, other = {
+        "dtype": (torch.set_default_dtype, torch.get_default_dtype(), torch.float64),
+        "device": (torch.set_default_device, None, "meta"),
+    }[name]
+    change(other)
+    try:
+        step = Engine(InverseNorm(), model).backward(losses)
+    finally:
+        change(before)
+    assert not step.skipped
+    assert_gradients(model, expected_gradients(model, model.losses(*data), step.weights), rtol=1e-4)

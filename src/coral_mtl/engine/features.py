@@ -39,8 +39,8 @@ class FeatureRefresh:
         """Take the rows of one micro-batch, down to its `features`.
 
         Raises:
-            StrategyError: there are none, one does not depend on a parameter, or a loss reaches a parameter behind them
-                on another way, so that they do not carry the whole gradient.
+            StrategyError: there are none, one does not depend on a parameter or depends on another one, or a loss
+                reaches a parameter behind them on another way, so that they do not carry the whole gradient.
         """
         features = _required(features)
         varying = [term for term in terms if term.root is not None]
@@ -53,6 +53,7 @@ class FeatureRefresh:
         add_losses(self.losses, terms)
         for term in varying:
             row = harvest([*features, *own], [term], [seed(term, self.setting.scale)], retain_graph=True, only=True)
+            sharing.learn({term.name: row})
             add_row(self.rows.setdefault(term.name, {}), row)
 
     def close(self) -> Step:
@@ -118,8 +119,15 @@ def _required(features: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor]:
 
 def _divided(terms: Sequence[Term], features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Return the leaves behind the features, and those that the losses reach on other ways."""
-    trunk = leaves_among(behind([Term("", z, z) for z in features]))
-    heads = leaves_among(behind(terms, stop={get_gradient_edge(z).node for z in features}))
+    starts = {get_gradient_edge(z).node for z in features}
+    nodes = behind([Term("", z, z) for z in features])
+    if len(features) > 1 and any(child in starts for node in nodes for child, _ in node.next_functions):
+        raise StrategyError(
+            "one of the features is computed from another one, so that what a loss owes to it would count twice\n"
+            "    give those alone that the heads take last"
+        )
+    trunk = leaves_among(nodes)
+    heads = leaves_among(behind(terms, stop=starts))
     if not set(trunk).isdisjoint(heads):
         raise StrategyError(
             "a parameter behind the features is also used in another way (tied weights?), so the features do not "

@@ -198,7 +198,8 @@ def _obstacle(module: Layer, calls: Sequence[Call], shared: set[Tensor]) -> str:
     weight = module.weight
     types = {kind for call in calls for kind in (call.inputs.dtype, call.output_type)}
     hooked = bool(weight._backward_hooks or module._backward_hooks or module._backward_pre_hooks)
-    blind = module.bias is None and not all(call.inputs.requires_grad for call in calls)
+    silent = module.bias is None or not module.bias.requires_grad
+    blind = silent and not all(call.inputs.requires_grad for call in calls)
     obstacles = {
         "its weight is not a shared trainable parameter": weight not in shared or not weight.requires_grad,
         "its weight or the layer has a backward hook": hooked,

@@ -82,7 +82,10 @@ def left_float32(gram: np.ndarray, precision: float) -> bool:
 
 
 def inner_products(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
-    """Return <left_s, right_t> for two lists of tensors of one shape, on their device, as exact as `gram_matrix`."""
+    """Return <left_s, right_t> for two equally long lists of tensors of one shape, on their device.
+
+    It is as exact as `gram_matrix`.
+    """
     total = torch.zeros(len(left), len(right), dtype=torch.float64, device=left[0].device)
     sides = ([[x.reshape(-1)] for x in side] for side in (left, right))
     for ours, theirs in zip(*(_tiles(side, left[0].dtype) for side in sides), strict=True):

@@ -42,9 +42,9 @@ def uses_of_leaves(nodes: Iterable[Node]) -> dict[Tensor, int]:
     return uses
 
 
-def has_compiled(nodes: Iterable[Node]) -> bool:
-    """Whether torch.compile made one of them: its backward pass returns zeros for what a loss does not reach."""
-    return any("CompiledFunction" in kind.__name__ for kind in {type(node) for node in nodes})
+def is_any(nodes: Iterable[Node], kind: str) -> bool:
+    """Whether one of some nodes is of a kind, such as "Checkpoint", by its name."""
+    return any(kind in found.__name__ for found in {type(node) for node in nodes})
 
 
 class Trace:
@@ -53,8 +53,8 @@ class Trace:
     With `heads_only` it ends where tasks meet, so that a step which needs no more than the heads does not pay for a
     walk through the trunk.
 
-    children: the nodes that each node hands gradients on to, one per edge; parents come before their children. A node
-        where the walk ended is no key.
+    children: the nodes that each node hands gradients on to, one per edge; parents come before their children, leaves
+        aside. A node where the walk ended is no key.
     reached: the tasks that reach each node, a bit per task.
     leaves: the leaf tensor of each node that accumulates a gradient.
     """
@@ -75,9 +75,9 @@ class Trace:
     def trunk(self, shared: set[Tensor]) -> set[Node]:
         """Return the nodes behind which lie shared parameters only; where the walk ended, tasks had met."""
         trunk = self.reached.keys() - self.children.keys()
+        trunk |= {node for node, leaf in self.leaves.items() if leaf in shared}
         for node, children in reversed(self.children.items()):
-            leaf = self.leaves.get(node)
-            if leaf in shared if leaf is not None else trunk.issuperset(children):
+            if node not in self.leaves and trunk.issuperset(children):
                 trunk.add(node)
         return trunk
 

@@ -11,7 +11,7 @@ from coral_mtl.engine.arriving import fetch
 from coral_mtl.engine.ghost import GhostRows
 from coral_mtl.engine.ghost_pass import GhostPass
 from coral_mtl.engine.gram import gram_matrix
-from coral_mtl.engine.graph import behind, has_compiled, leaves_among
+from coral_mtl.engine.graph import behind, is_any, leaves_among
 from coral_mtl.engine.measured import measured
 from coral_mtl.engine.observation import Decision, Needs
 from coral_mtl.engine.raw import CollectedRows
@@ -34,7 +34,7 @@ class Refresh:
         self.losses: dict[str, Tensor] = {}
         self.batches: list[dict[str, Row]] = [{} for _ in range(setting.strategy.batches)]
         self.micro_batches = 0
-        self._zeros_are_absent = False
+        self._zeros_are_absent = False  # torch.compile returns zeros for what a loss does not reach
         self._needs_rows = setting.strategy.needs is Needs.ROWS
 
     def add(self, terms: Sequence[Term]) -> None:
@@ -44,7 +44,7 @@ class Refresh:
         candidates = self.ghost.candidates(sharing.shared, len(varying)) if self.ghost is not None else {}
         nodes = behind(varying)
         leaves = sharing.leaves(leaves_among(nodes), everywhere=True)
-        self._zeros_are_absent |= has_compiled(nodes)
+        self._zeros_are_absent |= is_any(nodes, "CompiledFunction")
         rows = self.batches[self.micro_batches % len(self.batches)]
         self.micro_batches += 1
         add_losses(self.losses, terms)

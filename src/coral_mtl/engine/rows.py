@@ -1,7 +1,8 @@
 """Per-task gradients as autograd made them: taken without a copy, combined in place.
 
 A row holds the gradients of one task. It is taken from `.grad` after a backward pass: autograd hands its own tensor
-over there when nobody else holds it, and copies when somebody does, so rows never alias one another or the graph.
+over there when nobody else holds it, and copies when somebody does, so rows never alias one another or the graph. Two
+leaves of one row may be given the same memory (where they are added as views of one shape): the second gets a copy.
 """
 
 from collections import defaultdict
@@ -64,11 +65,15 @@ def collect(
     inputs = leaves if only else None
     torch.autograd.backward(roots, list(seeds), retain_graph=retain_graph, inputs=inputs)  # type: ignore[arg-type]
     row: Row = {}
+    places: set[int] = set()
     for leaf in leaves:
         gradient = leaf.grad
-        if gradient is not None:
-            row[leaf] = gradient
-            leaf.grad = None
+        if gradient is None:
+            continue
+        leaf.grad = None
+        place = id(gradient) if gradient.is_sparse else gradient.data_ptr()
+        row[leaf] = gradient.clone() if place in places else gradient
+        places.add(place)
     return row
 
 
@@ -80,16 +85,22 @@ def seed(term: Term, factor: float | Tensor) -> Tensor:
 
 
 def narrow(row: Row, shared: Set[Tensor], row_type: torch.dtype) -> Row:
-    """Return the row with its shared gradients held in `row_type`."""
-    return {leaf: gradient.to(row_type) if leaf in shared else gradient for leaf, gradient in row.items()}
+    """Return the row with its shared gradients held in `row_type`; complex ones, which it cannot hold, as they are."""
+    return {
+        leaf: gradient.to(row_type) if leaf in shared and not gradient.is_complex() else gradient
+        for leaf, gradient in row.items()
+    }
 
 
 def add_row(total: Row, row: Row) -> None:
     """Add `row` to `total` in place; `total` takes the tensors of parameters that it did not hold yet."""
-    both = [(total[leaf], gradient) for leaf, gradient in row.items() if leaf in total] if total else []
+    if not total:
+        total |= row
+        return
+    both = [(total[leaf], gradient) for leaf, gradient in row.items() if leaf in total]
     if both:
         torch._foreach_add_([old for old, _ in both], [new for _, new in both])
-    total |= row | total
+    total.update((leaf, gradient) for leaf, gradient in row.items() if leaf not in total)
 
 
 def combine(
@@ -113,12 +124,15 @@ def _weighted_sum(rows: Sequence[Row], leaves: Sequence[Tensor], factors: Sequen
 
 
 def _chunks(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Deal leaves out to lists of about CHUNK entries, so that a sum over rows stays in the cache until it is done."""
+    """Deal leaves out to lists of about CHUNK entries, so that a sum over rows stays in the cache until it is done.
+
+    On a GPU, where more calls cost more than that saves, all are one list.
+    """
     chunk: list[Tensor] = []
     size = 0
     for leaf in leaves:
         chunk.append(leaf)
-        size += leaf.numel()
+        size += leaf.numel() if leaf.is_cpu else 0
         if size >= CHUNK:
             yield chunk
             chunk, size = [], 0
@@ -134,11 +148,11 @@ def _add_multiple(
     both = [(total, gradient) for _, total, gradient in present if total is not None]
     if both and factor != 0.0:
         torch._foreach_add_([total for total, _ in both], [gradient for _, gradient in both], alpha=factor)
-    fresh = [(i, gradient) for i, total, gradient in present if total is None]
-    for i, gradient in fresh:
-        sums[i] = gradient.to(leaves[i].dtype)  # rows may be held in a narrower type
-    if fresh and factor != 1.0:
-        torch._foreach_mul_([total for i, _ in fresh if (total := sums[i]) is not None], factor)
+    first = {i: gradient.to(leaves[i].dtype) for i, total, gradient in present if total is None}  # narrower in rows
+    if first and factor != 1.0:
+        torch._foreach_mul_(list(first.values()), factor)
+    for i, gradient in first.items():
+        sums[i] = gradient
 
 
 def multiply(row: Row, factor: float | Tensor) -> None:
@@ -180,8 +194,8 @@ def all_finite(gradients: Sequence[Tensor]) -> Tensor:
 def _all_finite(held: list[Tensor]) -> Tensor:
     """All on one device."""
     if held[0].is_cpu:  # the cheapest reading there, by an operation that CUDA does not have for bfloat16
-        found = torch.zeros(())
-        torch._amp_foreach_non_finite_check_and_unscale_(held, found, torch.ones(()))
+        found, factor = (torch.full((), x, dtype=torch.float32, device="cpu") for x in (0.0, 1.0))
+        torch._amp_foreach_non_finite_check_and_unscale_(held, found, factor)
         return found == 0.0
     norms = torch._foreach_norm([gradient for gradient in held if gradient.numel()], float("inf"))
     return torch.stack(norms).isfinite().all() if norms else torch.ones((), dtype=torch.bool, device=held[0].device)

@@ -56,12 +56,17 @@ class Sharing:
         """Whether the heads alone show all parameters that belong to one task, so that all behind them are shared."""
         visible = set(trace.leaves.values())
         if self._given is not None:
-            return visible.union(self._given).issuperset(self.trainable())
+            rest = visible - self._given
+            known = rest <= self._owner.keys() and rest.isdisjoint(self._shared)
+            return known and rest.union(self._given).issuperset(self.trainable())
         new = any(leaf in self._names and leaf not in self._owner for leaf in visible)
         return not new and self.own <= visible
 
     def leaves(self, met: Iterable[Tensor], *, everywhere: bool) -> list[Tensor]:
-        """The model's parameters that require a gradient, and any other leaf that was met, by a walk `everywhere`."""
+        """The model's parameters that require a gradient, and any other leaf that was met.
+
+        By a walk `everywhere`, that also tells whether there are other leaves at all (`closed`).
+        """
         trainable = self.trainable()
         leaves = list(dict.fromkeys([*trainable, *met]))
         if everywhere:
