@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from toy import InverseNorm, Toy, assert_gradients, batch, clear, expected_gradients
 
 from coral_mtl.engine import frontier
@@ -109,4 +110,24 @@ def test_a_weight_outside_the_given_ones_that_trunk_and_head_use():
         step = engine.backward(model.losses(inputs))
         wanted = torch.autograd.grad(sum(model.losses(inputs).values()), model.tied.weight)[0]
         torch.testing.assert_close(model.tied.weight.grad, wanted)
+    assert not step.refreshed
+
+
+def test_shared_parameters_that_are_recomputed_out_of_sight():
+    """The input requires a gradient and is nobody's, so that no trunk lies behind the losses: two passes."""
+    model, (inputs, targets) = Toy(), batch()
+    inputs.requires_grad_()
+
+    def loss(*, recomputed):
+        hidden = model.trunk[:4](inputs)
+        found = checkpoint(model.trunk[4], hidden, use_reentrant=True) if recomputed else model.trunk[4](hidden)
+        return {"a": (model.heads["a"](torch.tanh(found)) - targets[:, :1]).square().mean()}
+
+    engine = Engine(InverseNorm(update_frequency=9), model, shared=model.trunk.parameters())
+    for _ in range(2):
+        clear(model)
+        step = engine.backward(loss(recomputed=True))
+        for parameter in model.trunk.parameters():
+            wanted = torch.autograd.grad(loss(recomputed=False)["a"], parameter)[0]
+            torch.testing.assert_close(parameter.grad, step.weights["a"] * wanted)
     assert not step.refreshed

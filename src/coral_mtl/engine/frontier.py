@@ -28,8 +28,7 @@ def backward_known(
     """Return sum_t c_t g_t for shared parameters and sum_t h_t g_t for the others, from one backward pass.
 
     Where one pass cannot do it (two tasks meet before the trunk, because `shared=` names fewer parameters than the
-    tasks share; reentrant checkpointing hides a task's own parameters; or h_t is 0 and c_t is not), two passes do the
-    same.
+    tasks share; reentrant checkpointing hides parameters; or h_t is 0 and c_t is not), two passes do the same.
 
     Args:
         terms: the losses, none of them constant.
@@ -68,8 +67,12 @@ def _seeds(terms: Sequence[Term], factors: Sequence[float], scale: float | Tenso
 
 
 def _separable(trace: Trace, trunk: set[Node], sharing: Sharing) -> bool:
-    """Whether every node before the trunk belongs to one task, and no task's own parameter is out of sight."""
-    if any(trace.reached[node].bit_count() > 1 for node in trace.children if node not in trunk):
+    """Whether every node before the trunk belongs to one task, and no node hides parameters of the other kind.
+
+    Reentrant checkpointing makes a node behind which nobody sees what its part of the graph uses.
+    """
+    before = [node for node in trace.children if node not in trunk]
+    if any(trace.reached[node].bit_count() > 1 for node in before) or is_any(before, "Checkpoint"):
         return False
     return sharing.own <= set(trace.leaves.values()) or not is_any(trace.children, "Checkpoint")
 

@@ -15,7 +15,18 @@ from coral_mtl.engine.graph import behind, is_any, leaves_among
 from coral_mtl.engine.measured import measured
 from coral_mtl.engine.observation import Decision, Needs
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, collect, combine, emptied, multiply, narrow, seed
+from coral_mtl.engine.rows import (
+    Row,
+    add_row,
+    add_to_grad,
+    collect,
+    combine,
+    emptied,
+    leaves_of,
+    multiply,
+    narrow,
+    seed,
+)
 from coral_mtl.engine.setting import Setting, account, add_losses
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
@@ -157,4 +168,4 @@ def _total(rows: Sequence[Row]) -> Row:
 
 def _in_order(rows: Sequence[Row], shared: set[Tensor]) -> list[Tensor]:
     """The shared parameters in the order in which the rows hold them: sums must not depend on the order of a set."""
-    return list(dict.fromkeys(leaf for row in rows for leaf in row if leaf in shared))
+    return [leaf for leaf in leaves_of(rows) if leaf in shared]

@@ -6,7 +6,7 @@ leaves of one row may be given the same memory (where they are added as views of
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 
 import torch
@@ -71,7 +71,7 @@ def collect(
         if gradient is None:
             continue
         leaf.grad = None
-        place = id(gradient) if gradient.is_sparse else gradient.data_ptr()
+        place = gradient.data_ptr() if gradient.layout is torch.strided else id(gradient)
         row[leaf] = gradient.clone() if place in places else gradient
         places.add(place)
     return row
@@ -103,11 +103,19 @@ def add_row(total: Row, row: Row) -> None:
     total.update((leaf, gradient) for leaf, gradient in row.items() if leaf not in total)
 
 
+def leaves_of(rows: Iterable[Row]) -> list[Tensor]:
+    """Return the leaves that some rows hold, each once, in the order in which the rows hold them."""
+    met: Row = {}
+    for row in rows:
+        met |= row
+    return list(met)
+
+
 def combine(
     rows: Sequence[Row], shared: set[Tensor], coefficients: Sequence[float], head_coefficients: Sequence[float]
 ) -> Row:
     """Return sum_t c_t g_t for shared parameters and sum_t h_t g_t for the others, in the rows' own tensors."""
-    leaves = list(dict.fromkeys(leaf for row in rows for leaf in row))
+    leaves = leaves_of(rows)
     own = [leaf for leaf in leaves if leaf not in shared]
     common = [leaf for leaf in leaves if leaf in shared] if own else leaves
     return _weighted_sum(rows, common, coefficients) | _weighted_sum(rows, own, head_coefficients)

@@ -36,6 +36,8 @@ class Sharing:
         shared: set[Tensor] = set()
         for task, parameters in reached.items():
             for parameter in parameters:
+                if parameter in self._shared:
+                    continue
                 known = parameter in self._names
                 if (self._owner if known else strangers).setdefault(parameter, task) != task:
                     (self._shared if known else shared).add(parameter)
