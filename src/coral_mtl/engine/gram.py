@@ -176,7 +176,8 @@ def _tiles(columns: Sequence[Sequence[Tensor]], tile_type: torch.dtype) -> Itera
         width = sum(stop - start for _, start, stop in pieces)
         padded = _whole_strips(width)
         tile = memory[: len(columns) * padded].view(len(columns), padded)
-        tile[:, width:] = 0
+        if padded > width:
+            tile[:, width:] = 0
         for row, column in zip(tile[:, :width], columns, strict=True):
             cut = [_part(column[index], start, stop) for index, start, stop in pieces]
             row.copy_(cut[0]) if len(cut) == 1 else torch.cat(cut, out=row)

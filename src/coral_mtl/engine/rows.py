@@ -45,9 +45,11 @@ def emptied(leaves: Sequence[Tensor]) -> Iterator[None]:
         leaf.grad = None
     try:
         yield
-    finally:
-        for leaf in leaves:
+    except BaseException:
+        for leaf in leaves:  # of a pass that broke off
             leaf.grad = None
+        raise
+    finally:
         for leaf, gradient in before:
             leaf.grad = gradient
 
