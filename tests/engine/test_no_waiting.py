@@ -9,6 +9,7 @@ from toy import Fixed, InverseLoss, InverseNorm, Toy, assert_gradients, batch, c
 from coral_mtl.engine import arriving
 from coral_mtl.engine.arriving import fetch
 from coral_mtl.engine.engine import Engine
+from coral_mtl.engine.rows import all_finite
 from coral_mtl.errors import TrainingError
 
 
@@ -220,6 +221,11 @@ def test_a_step_without_any_weight_has_nothing_to_wait_for(device):
     assert waits == 0
     assert step.settled().skipped is None
     assert set(on_host(model).values()) == {None}
+
+
+def test_gradients_without_entries_are_finite(device):
+    assert bool(all_finite(away(torch.empty(0, 3), torch.empty(0))))
+    assert not bool(all_finite(away(torch.empty(0), torch.full((2,), float("inf")))))
 
 
 def test_fetched_tensors_keep_their_order_and_shape():

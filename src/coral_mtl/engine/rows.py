@@ -73,8 +73,8 @@ def collect(
         if gradient is None:
             continue
         leaf.grad = None
-        place = gradient.data_ptr() if gradient.layout is torch.strided else id(gradient)
-        row[leaf] = gradient.clone() if place in places else gradient
+        place = gradient.data_ptr() if gradient.layout is torch.strided else 0  # 0: it does not say
+        row[leaf] = gradient.clone() if place and place in places else gradient
         places.add(place)
     return row
 
@@ -207,8 +207,10 @@ def _all_finite(held: list[Tensor]) -> Tensor:
         found, factor = (torch.full((), x, dtype=torch.float32, device="cpu") for x in (0.0, 1.0))
         torch._amp_foreach_non_finite_check_and_unscale_(held, found, factor)
         return found == 0.0
-    norms = torch._foreach_norm([gradient for gradient in held if gradient.numel()], float("inf"))
-    return torch.stack(norms).isfinite().all() if norms else torch.ones((), dtype=torch.bool, device=held[0].device)
+    full = [gradient for gradient in held if gradient.numel()]
+    if not full:
+        return torch.ones((), dtype=torch.bool, device=held[0].device)
+    return torch.stack(torch._foreach_norm(full, float("inf"))).isfinite().all()
 
 
 def entries(gradient: Tensor) -> Tensor:
