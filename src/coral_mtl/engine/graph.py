@@ -66,7 +66,7 @@ class Trace:
             if term.node is not None:
                 roots[term.node] = roots.get(term.node, 0) | 1 << position
         self.children, self.reached = _heads(roots) if heads_only else _everything(roots)
-        self.leaves = {node: node.variable for node, behind in self.children.items() if behind is ACCUMULATES}  # type: ignore[attr-defined]
+        self.leaves = {node: node.variable for node, found in self.children.items() if found is ACCUMULATES}  # type: ignore[attr-defined]
 
     def met(self) -> list[Tensor]:
         """The leaves that two tasks or more reach."""
