@@ -119,3 +119,22 @@ def test_a_compiled_trunk_with_checkpointing(reentrant):
         step = engine.backward(losses)
         plain = {task: out.square().mean() for task, out in eager(data[0]).items()}
         assert_gradients(model, expected_gradients(eager, plain, step.weights))
+
+
+def test_compiled_heads_behind_features():
+    """One graph of all heads returns zeros for those that a task does not reach, which are not that task's."""
+    model, eager, data = Toy(), Toy(), batch()
+    compiled = torch.compile(lambda z: {task: head(z) for task, head in model.heads.items()}, backend="aot_eager")
+    engine = Engine(InverseNorm(update_frequency=2), model, gram_on="features")
+    for _ in range(2):
+        clear(model)
+        features = model.trunk(data[0])
+        losses = {task: (i + 1) * out.square().mean() for i, (task, out) in enumerate(compiled(features).items())}
+        step = engine.backward(losses, features=features)
+        plain = {task: (i + 1) * out.square().mean() for i, (task, out) in enumerate(eager(data[0]).items())}
+        assert_gradients(model, expected_gradients(eager, plain, step.weights))
+    assert not step.refreshed
+    wanted = {
+        task: [f"heads.{task}.{name}" for name, _ in head.named_parameters()] for task, head in model.heads.items()
+    }
+    assert engine.task_parameters() == wanted

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import Node, get_gradient_edge
 
 from coral_mtl.engine.arriving import Arriving
-from coral_mtl.engine.graph import behind, leaves_among
+from coral_mtl.engine.graph import COMPILED, behind, is_any, leaves_among
 from coral_mtl.engine.measured import measured
 from coral_mtl.engine.observation import Needs
 from coral_mtl.engine.raw import CollectedRows
-from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, harvest, is_finite, seed
+from coral_mtl.engine.rows import Row, add_row, add_to_grad, combine, harvest, is_finite, nonzero_leaves, seed
 from coral_mtl.engine.setting import Setting, account, add_losses
 from coral_mtl.engine.step import Step
 from coral_mtl.engine.terms import Term
@@ -46,14 +46,16 @@ class FeatureRefresh:
         varying = [term for term in terms if term.root is not None]
         sharing = self.setting.sharing
         trunk, heads = _divided(varying, features)
+        zeros_are_absent = is_any(heads, COMPILED)
         self.trunk |= dict.fromkeys(trunk)
-        own = [leaf for leaf in sharing.leaves([*trunk, *heads], everywhere=True) if leaf not in self.trunk]
+        met = [*trunk, *leaves_among(heads)]
+        own = [leaf for leaf in sharing.leaves(met, everywhere=True) if leaf not in self.trunk]
         sharing.settle(self.trunk)  # for steps that reuse the decision
         self.features.append(features)
         add_losses(self.losses, terms)
         for term in varying:
             row = harvest([*features, *own], [term], [seed(term, self.setting.scale)], retain_graph=True, only=True)
-            sharing.learn({term.name: row})
+            sharing.learn({term.name: nonzero_leaves(row) if zeros_are_absent else row})
             add_row(self.rows.setdefault(term.name, {}), row)
 
     def close(self) -> Step:
@@ -117,8 +119,8 @@ def _required(features: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor]:
     return chosen
 
 
-def _divided(terms: Sequence[Term], features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the leaves behind the features, and those that the losses reach on other ways."""
+def _divided(terms: Sequence[Term], features: Sequence[Tensor]) -> tuple[list[Tensor], list[Node]]:
+    """Return the leaves behind the features, and the nodes between these and the losses."""
     starts = {get_gradient_edge(z).node for z in features}
     nodes = behind([Term("", z, z) for z in features])
     if len(features) > 1 and any(child in starts for node in nodes for child, _ in node.next_functions):
@@ -127,8 +129,8 @@ def _divided(terms: Sequence[Term], features: Sequence[Tensor]) -> tuple[list[Te
             "    give those alone that the heads take last"
         )
     trunk = leaves_among(nodes)
-    heads = leaves_among(behind(terms, stop=starts))
-    if not set(trunk).isdisjoint(heads):
+    heads = behind(terms, stop=starts)
+    if not set(trunk).isdisjoint(leaves_among(heads)):
         raise StrategyError(
             "a parameter behind the features is also used in another way (tied weights?), so the features do not "
             'carry the whole gradient\n    take gram_on="parameters"'

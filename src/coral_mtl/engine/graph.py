@@ -13,6 +13,9 @@ from coral_mtl.engine.terms import Term
 AccumulateGrad: Any = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
 """The type of a node where a gradient arrives; it knows its tensor as `variable`."""
 
+COMPILED = "CompiledFunction"
+"""The kind of a node that torch.compile made: its backward pass returns zeros for what a loss does not reach."""
+
 
 def behind(terms: Iterable[Term], stop: Set[Node] = frozenset()) -> list[Node]:
     """Return the nodes behind some losses, their roots included, each once; those in `stop` and beyond are left out."""

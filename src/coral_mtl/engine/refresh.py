@@ -7,11 +7,10 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from coral_mtl.engine.arriving import fetch
 from coral_mtl.engine.ghost import GhostRows
 from coral_mtl.engine.ghost_pass import GhostPass
 from coral_mtl.engine.gram import gram_matrix
-from coral_mtl.engine.graph import behind, is_any, leaves_among
+from coral_mtl.engine.graph import COMPILED, behind, is_any, leaves_among
 from coral_mtl.engine.measured import measured
 from coral_mtl.engine.observation import Decision, Needs
 from coral_mtl.engine.raw import CollectedRows
@@ -25,6 +24,7 @@ from coral_mtl.engine.rows import (
     leaves_of,
     multiply,
     narrow,
+    nonzero_leaves,
     seed,
 )
 from coral_mtl.engine.setting import Setting, account, add_losses
@@ -45,7 +45,7 @@ class Refresh:
         self.losses: dict[str, Tensor] = {}
         self.batches: list[dict[str, Row]] = [{} for _ in range(setting.strategy.batches)]
         self.micro_batches = 0
-        self._zeros_are_absent = False  # torch.compile returns zeros for what a loss does not reach
+        self._zeros_are_absent = False
         self._needs_rows = setting.strategy.needs is Needs.ROWS
 
     def add(self, terms: Sequence[Term]) -> None:
@@ -55,7 +55,7 @@ class Refresh:
         candidates = self.ghost.candidates(sharing.shared, len(varying)) if self.ghost is not None else {}
         nodes = behind(varying)
         leaves = sharing.leaves(leaves_among(nodes), everywhere=True)
-        self._zeros_are_absent |= is_any(nodes, "CompiledFunction")
+        self._zeros_are_absent |= is_any(nodes, COMPILED)
         rows = self.batches[self.micro_batches % len(self.batches)]
         self.micro_batches += 1
         add_losses(self.losses, terms)
@@ -128,7 +128,7 @@ class Refresh:
         """The parameters that each task reached, those of ghost layers among them."""
         reached: dict[str, Iterable[Tensor]] = {}
         for position, (task, row) in enumerate(zip(tasks, rows, strict=True)):
-            stored = _nonzero(row) if self._zeros_are_absent else list(row)
+            stored = nonzero_leaves(row) if self._zeros_are_absent else list(row)
             reached[task] = stored if self.ghost_pass is None else [*stored, *self.ghost_pass.reached(position)]
         return reached
 
@@ -151,12 +151,6 @@ def _extended_gram(rows: list[Row], parameters: list[Tensor], decision: Decision
         return None
     direction = dict(zip(parameters, decision.direction, strict=True))
     return gram_matrix([*rows, direction], parameters)[0]
-
-
-def _nonzero(row: Row) -> list[Tensor]:
-    """The parameters whose gradient is not zero throughout."""
-    flags = fetch([gradient.any() for gradient in row.values()])
-    return [leaf for leaf, nonzero in zip(row, flags, strict=True) if nonzero]
 
 
 def _total(rows: Sequence[Row]) -> Row:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from coral_mtl.engine.arriving import fetch
 from coral_mtl.engine.terms import Term
 
 Row = dict[Tensor, Tensor]
@@ -111,6 +112,12 @@ def leaves_of(rows: Iterable[Row]) -> list[Tensor]:
     for row in rows:
         met |= row
     return list(met)
+
+
+def nonzero_leaves(row: Row) -> list[Tensor]:
+    """Return the leaves whose gradient is not zero throughout."""
+    flags = fetch([gradient.any() for gradient in row.values()])
+    return [leaf for leaf, nonzero in zip(row, flags, strict=True) if nonzero]
 
 
 def combine(

@@ -22,7 +22,6 @@ class Sharing:
         self._given = None if shared is None else set(shared)
         self._owner: dict[Tensor, str] = {}
         self._shared: set[Tensor] = set()
-        self._own: set[Tensor] | None = None
         self.closed = False
         """Whether the last walk through a whole graph met no leaf but the model's own parameters."""
 
@@ -31,7 +30,6 @@ class Sharing:
 
         Tensors that are not parameters of the model (inputs that require a gradient) are judged by this step alone.
         """
-        self._own = None
         strangers: dict[Tensor, str] = {}
         shared: set[Tensor] = set()
         for task, parameters in reached.items():
@@ -46,7 +44,6 @@ class Sharing:
     def settle(self, shared: Iterable[Tensor]) -> None:
         """Take these parameters and no others for shared from here on."""
         self._given = set(shared)
-        self._own = None
 
     def shared_in(self, trace: Trace) -> set[Tensor]:
         """The shared parameters, where those that no row has shown yet are judged by the structure of this graph."""
@@ -91,9 +88,7 @@ class Sharing:
     @property
     def own(self) -> set[Tensor]:
         """The parameters that one task alone has reached so far."""
-        if self._own is None:
-            self._own = self._owner.keys() - self.shared
-        return self._own
+        return self._owner.keys() - self.shared
 
     def names(self, parameters: Iterable[Tensor]) -> list[str]:
         """The names of `parameters`; tensors that the model does not know are called "leaf_0", "leaf_1", in order."""
@@ -123,7 +118,6 @@ class Sharing:
         """Restore what `state_dict` returned; parameters that no longer exist are left out."""
         owners = {self._parameters[n]: task for n, task in state["owner"].items() if n in self._parameters}
         self._owner = owners
-        self._own = None
         self._shared = {parameter for parameter, task in owners.items() if not task}
         if self._given is None and state["settled"] is not None:
             self.settle(self._parameters[name] for name in state["settled"] if name in self._parameters)
